@@ -1,0 +1,43 @@
+# Everything a person or a machine does with this project. Needs python3 (3.11 to 3.13, with venv), make, and the network the first time.
+PYTHON ?= python3
+RUN := .venv/bin/
+export PYTHON
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check bench corpus lock clean environment servers
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+demo: environment servers ## damage a small shop on a server of its own, plan the undo and apply it
+	$(RUN)python flows/demo.py
+
+test: environment servers ## all tests; those with real servers start and stop their own
+	$(RUN)python -m pytest $(ARGS)
+
+test-fast: environment ## the tests that need no server, under three minutes
+	$(RUN)python -m pytest -m "not live and not flow" $(ARGS)
+
+check: environment ## format, lint, types, direction of imports
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports --no-cache
+
+bench: environment ## measure decoding
+	$(RUN)python -m benchmarks $(ARGS)
+
+corpus: environment servers ## make tests/corpus again on a real MariaDB
+	$(RUN)python tests/corpus/make.py
+
+lock: ## renew requirements.lock
+	scripts/lock
+
+clean: ## remove what the other targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment: ## make .venv what requirements.lock says
+	@scripts/environment
+
+servers: ## install what the tests with real servers start
+	@scripts/servers

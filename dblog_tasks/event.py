@@ -1,0 +1,316 @@
+"""The values everything else is made of: places in a log, events, and the changes they hold.
+
+Law: standard library only, no I/O, nothing of any one database. Values are frozen and compared by value.
+
+A value in a row is one of (`Value`):
+
+    None            NULL; a column the log does not hold is no NULL, it is never in a row
+    int, float      numbers; integers of any size, a float is the nearest double of what the log holds
+    str             text, decimals in canonical digits, temporals as the database prints them (UTC for instants), JSON text
+    bytes           binary, geometry, and text or JSON whose bytes no text could give back exactly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from dblog_tasks.errors import InvalidInput
+
+Value: TypeAlias = None | int | float | str | bytes
+Row: TypeAlias = tuple[Value, ...]
+JsonObject: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who wrote a log: the driver that reads it and a name of the user's choice. Empty: not set."""
+
+    driver: str = ""
+    name: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.driver or self.name)
+
+    def to_json(self) -> JsonObject:
+        """Return the value as a JSON object; `from_json` gives it back equal."""
+        return {"driver": self.driver, "name": self.name}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Source:
+        """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
+        return cls(_text(value, "driver"), _text(value, "name"))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a log, in the log's own terms (`binlog.000007:4523`), right after an event. Empty: the beginning.
+
+    Only the backend of `driver` can order two of them (`position_key`).
+    """
+
+    driver: str = ""
+    value: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def to_json(self) -> JsonObject:
+        """Return the value as a JSON object; `from_json` gives it back equal."""
+        return {"driver": self.driver, "value": self.value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Position:
+        """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
+        return cls(_text(value, "driver"), _text(value, "value"))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The last event that was dealt with: reading goes on after it.
+
+    Attributes:
+        source: whose log it is.
+        position: where the event ended.
+        log: identity of the log file that holds the position (see `storage`); empty: not checked on resuming.
+    """
+
+    source: Source = Source()
+    position: Position = Position()
+    log: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.position)
+
+    def to_json(self) -> JsonObject:
+        """Return the value as a JSON object; `from_json` gives it back equal."""
+        return {"source": self.source.to_json(), "position": self.position.to_json(), "log": self.log}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Checkpoint:
+        """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
+        source, position = value.get("source"), value.get("position")
+        if not isinstance(source, Mapping) or not isinstance(position, Mapping):
+            raise InvalidInput(f"checkpoint: expected an object with source and position, got {value!r:.80}")
+        return cls(Source.from_json(source), Position.from_json(position), _text(value, "log", default=""))
+
+
+def _text(value: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    text = value.get(name, default) if isinstance(value, Mapping) else None
+    if not isinstance(text, str):
+        raise InvalidInput(f"checkpoint: expected text under {name!r}, got {text!r:.80}")
+    return text
+
+
+@runtime_checkable
+class Event(Protocol):
+    """One record of a log.
+
+    Attributes:
+        source: whose log.
+        position: the end of the record: a checkpoint here reads on with the next one.
+        kind: the log's own name of the record.
+        raw: the exact bytes of the record.
+        body: what it holds, of a type of the backend's; decoded when first asked for.
+        time: commit time of its transaction (UTC), else its own time; None where the log has none.
+        transaction: id of its transaction; None outside one.
+        table: `(schema, table)`; None where the log has none.
+    """
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def position(self) -> Position: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def body(self) -> Any: ...
+    @property
+    def time(self) -> datetime | None: ...
+    @property
+    def transaction(self) -> str | None: ...
+    @property
+    def table(self) -> tuple[str, str] | None: ...
+
+
+@runtime_checkable
+class Reversible(Protocol):
+    """What can say how to undo itself."""
+
+    def reverse(self) -> Any:
+        """Return the operation that undoes this one, None when the log does not hold enough for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a plan, its SQL and its readers need it.
+
+    Attributes:
+        name: as the database knows it.
+        type: the database's type name with its sizes (`decimal(12,2)`, `enum`), lower case.
+        unsigned: integers are unsigned.
+        charset: character set of text and labels; `binary` for bytes; empty where it has no meaning.
+        labels: members of an enum or set, in order; empty: not known.
+        generated: the database computes it; never written.
+        auto_update: the database sets it on every update (`ON UPDATE CURRENT_TIMESTAMP`); None: not known.
+    """
+
+    name: str
+    type: str
+    unsigned: bool = False
+    charset: str = ""
+    labels: tuple[str, ...] = ()
+    generated: bool = False
+    auto_update: bool | None = None
+
+    def to_json(self) -> JsonObject:
+        """Return the column as a JSON object, defaults left out; `from_json` gives it back equal."""
+        full = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in full.items() if value not in (False, "", (), None) or name in ("name", "type")} | (
+            {"auto_update": False} if self.auto_update is False else {}
+        )
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Column:
+        """Return the column `to_json` wrote."""
+        return cls(**{**value, "labels": tuple(value.get("labels", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as an event found it.
+
+    Attributes:
+        schema: schema or database name.
+        name: table name.
+        columns: all columns in the order of the rows.
+        key: indexes of the columns that tell a row from all others (primary, else unique and not null); empty: none known.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[int, ...] = ()
+
+    def to_json(self) -> JsonObject:
+        """Return the table as a JSON object; `from_json` gives it back equal."""
+        return {
+            "schema": self.schema,
+            "name": self.name,
+            "columns": [column.to_json() for column in self.columns],
+            "key": list(self.key),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Table:
+        """Return the table `to_json` wrote."""
+        columns = tuple(Column.from_json(column) for column in value["columns"])
+        return cls(value["schema"], value["name"], columns, tuple(value["key"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one row was before and is after. `before` None: it was inserted; `after` None: it was deleted."""
+
+    table: Table
+    before: Row | None
+    after: Row | None
+
+    def reverse(self) -> Change:
+        """Return the change that undoes this one; reversed twice, it is itself."""
+        return replace(self, before=self.after, after=self.before)
+
+
+RowPair: TypeAlias = tuple[Row | None, Row | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowChanges:
+    """The changes of one event to one table: pairs of the row before and after, in log order."""
+
+    table: Table
+    rows: Sequence[RowPair]
+
+    def reverse(self) -> RowChanges:
+        """Return what undoes all of it, last row first; reversed twice, it is itself."""
+        return RowChanges(self.table, [(after, before) for before, after in reversed(self.rows)])
+
+    def __iter__(self) -> Iterator[Change]:
+        return (Change(self.table, before, after) for before, after in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandChange:
+    """A command and the command that undoes it, for logs of commands.
+
+    Attributes:
+        database: number of the database both run in.
+        do: the command of the log, name first.
+        undo: what takes it back.
+        grade: how well: `exact`, `residue` or `inexact`.
+    """
+
+    database: int
+    do: tuple[bytes, ...]
+    undo: tuple[bytes, ...]
+    grade: str
+
+    def reverse(self) -> CommandChange:
+        """Return the change that undoes this one; reversed twice, it is itself."""
+        return replace(self, do=self.undo, undo=self.do)
+
+
+def source_of(event: Event | None) -> Source:
+    """Return the event's source; None gives the empty value."""
+    return Source() if event is None else event.source
+
+
+def position_of(event: Event | None) -> Position:
+    """Return the event's position; None gives the empty value."""
+    return Position() if event is None else event.position
+
+
+def checkpoint_of(event: Event | None) -> Checkpoint:
+    """Return the checkpoint after the event; None gives the empty value."""
+    if event is None:
+        return Checkpoint()
+    return Checkpoint(event.source, event.position, getattr(event, "log", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Why an event that changed something cannot be undone, and the setting or act that would have made it possible."""
+
+    reason: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The transaction an event belongs to, as far as the log tells.
+
+    Attributes:
+        id: its GTID or xid, else the position where it starts.
+        start: position where it starts (the end of the record before).
+        end: position of its last record.
+        time: of its commit, UTC; None where the log has none.
+        names: everything it can be named by.
+        thread: id of the session; 0: not in the log.
+        statements: texts of its first statements where the log has them.
+        also_touched: `schema.table` of changes in it that the selection left out.
+        problem: what keeps all of it from being undone; None for a committed one.
+    """
+
+    id: str
+    start: Position
+    end: Position
+    time: datetime | None = None
+    names: tuple[str, ...] = ()
+    thread: int = 0
+    statements: tuple[str, ...] = ()
+    also_touched: tuple[str, ...] = ()
+    problem: Omission | None = None

@@ -1,0 +1,377 @@
+"""The frame of a binary log: magic, event headers, format description, checksums. No I/O: blocks of bytes in, frames out.
+
+Format (binlog version 4: MySQL 5.0-9.7, MariaDB 5.1-11.8), all numbers little-endian:
+
+    offset size  file
+         0    4  magic fe 62 69 6e
+         4       events, the first a format description
+
+    offset size  event
+         0    4  timestamp, seconds since 1970
+         4    1  type, key of EVENT_NAMES
+         5    4  server id
+         9    4  size: header, body and checksum together
+        13    4  position of the next event, modulo 2**32; 0 for artificial events
+        17    2  flags
+        19       post-header (length by type: format description), body
+     size-4    4  CRC32 over everything before, when the format description says so
+
+    offset size  format description (type 15) after its header
+         0    2  binlog version, 4
+         2   50  server version, NUL padded
+        52    4  created, seconds since 1970; 0 after a rotation
+        56    1  header length, 19
+        57    n  post-header length of each type, from type 1 on
+       end    1  checksum algorithm (0 none, 1 CRC32) and 4 bytes CRC32: MySQL from 5.6.1, MariaDB from 5.3
+
+Law: frames know nothing of filters, tables or transactions. Whatever the bytes, the only errors are MalformedLog, TruncatedLog
+and UnsupportedLog, each with file and position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+import hashlib
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from dblog_tasks.errors import MalformedLog, TruncatedLog, UnsupportedLog
+
+MAGIC = b"\xfebin"
+ENCRYPTED_MAGIC = b"\xfdbin"
+HEADER_SIZE = 19
+CRC_SIZE = 4
+EVENT_SIZE_MAX = 0x7FFF_FFFF  # beyond what any server writes (1 GiB packets); a larger size is damage
+FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
+FLAG_ARTIFICIAL = 0x20
+FLAG_RELAY = 0x40
+
+_HEADER = Struct("<IBIIIH")
+assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
+
+UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
+RAND, USER_VAR, FORMAT_DESCRIPTION, XID, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY, TABLE_MAP = 13, 14, 15, 16, 17, 18, 19
+INCIDENT, HEARTBEAT, IGNORABLE, ROWS_QUERY = 26, 27, 28, 29
+WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1, WRITE_ROWS_V2, UPDATE_ROWS_V2, DELETE_ROWS_V2 = 23, 24, 25, 30, 31, 32
+GTID, ANONYMOUS_GTID, PREVIOUS_GTIDS, XA_PREPARE, PARTIAL_UPDATE_ROWS, TRANSACTION_PAYLOAD, GTID_TAGGED = 33, 34, 35, 38, 39, 40, 42
+ANNOTATE_ROWS, BINLOG_CHECKPOINT, MARIADB_GTID, MARIADB_GTID_LIST, START_ENCRYPTION, QUERY_COMPRESSED = 160, 161, 162, 163, 164, 165
+WRITE_ROWS_COMPRESSED, UPDATE_ROWS_COMPRESSED, DELETE_ROWS_COMPRESSED = 166, 167, 168
+
+# The servers' own names (mysql: libbinlogevents, 9.7; mariadb: log_event.h, 11.8).
+EVENT_NAMES = {
+    0: "UNKNOWN_EVENT",
+    1: "START_EVENT_V3",
+    2: "QUERY_EVENT",
+    3: "STOP_EVENT",
+    4: "ROTATE_EVENT",
+    5: "INTVAR_EVENT",
+    6: "LOAD_EVENT",
+    7: "SLAVE_EVENT",
+    8: "CREATE_FILE_EVENT",
+    9: "APPEND_BLOCK_EVENT",
+    10: "EXEC_LOAD_EVENT",
+    11: "DELETE_FILE_EVENT",
+    12: "NEW_LOAD_EVENT",
+    13: "RAND_EVENT",
+    14: "USER_VAR_EVENT",
+    15: "FORMAT_DESCRIPTION_EVENT",
+    16: "XID_EVENT",
+    17: "BEGIN_LOAD_QUERY_EVENT",
+    18: "EXECUTE_LOAD_QUERY_EVENT",
+    19: "TABLE_MAP_EVENT",
+    20: "WRITE_ROWS_EVENTv0",
+    21: "UPDATE_ROWS_EVENTv0",
+    22: "DELETE_ROWS_EVENTv0",
+    23: "WRITE_ROWS_EVENTv1",
+    24: "UPDATE_ROWS_EVENTv1",
+    25: "DELETE_ROWS_EVENTv1",
+    26: "INCIDENT_EVENT",
+    27: "HEARTBEAT_EVENT",
+    28: "IGNORABLE_EVENT",
+    29: "ROWS_QUERY_EVENT",
+    30: "WRITE_ROWS_EVENTv2",
+    31: "UPDATE_ROWS_EVENTv2",
+    32: "DELETE_ROWS_EVENTv2",
+    33: "GTID_EVENT",
+    34: "ANONYMOUS_GTID_EVENT",
+    35: "PREVIOUS_GTIDS_EVENT",
+    36: "TRANSACTION_CONTEXT_EVENT",
+    37: "VIEW_CHANGE_EVENT",
+    38: "XA_PREPARE_LOG_EVENT",
+    39: "PARTIAL_UPDATE_ROWS_EVENT",
+    40: "TRANSACTION_PAYLOAD_EVENT",
+    41: "HEARTBEAT_EVENT_V2",
+    42: "GTID_TAGGED_LOG_EVENT",
+    160: "MARIADB_ANNOTATE_ROWS_EVENT",
+    161: "MARIADB_BINLOG_CHECKPOINT_EVENT",
+    162: "MARIADB_GTID_EVENT",
+    163: "MARIADB_GTID_LIST_EVENT",
+    164: "MARIADB_START_ENCRYPTION_EVENT",
+    165: "MARIADB_QUERY_COMPRESSED_EVENT",
+    166: "MARIADB_WRITE_ROWS_COMPRESSED_EVENT_V1",
+    167: "MARIADB_UPDATE_ROWS_COMPRESSED_EVENT_V1",
+    168: "MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1",
+}
+
+
+class Frame(NamedTuple):
+    """One event, not yet decoded: its header, and where its bytes lie in a block."""
+
+    type: int
+    timestamp: int  # seconds since 1970
+    server_id: int
+    flags: int
+    end: int  # offset in the file of the byte after the event
+    data: bytes  # the block that holds the event
+    at: int  # offset of the header in the block
+    size: int  # header, body and checksum
+    body_end: int  # offset in the block of the byte after the body, checksum left out
+
+    @property
+    def start(self) -> int:
+        """Offset of the event in the file."""
+        return self.end - self.size
+
+    @property
+    def raw(self) -> bytes:
+        """The exact bytes of the event."""
+        return self.data[self.at : self.at + self.size]
+
+    @property
+    def body(self) -> bytes:
+        """The bytes between header and checksum."""
+        return self.data[self.at + HEADER_SIZE : self.body_end]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a format description says.
+
+    Attributes:
+        server_version: as the server wrote it.
+        mariadb: it is MariaDB.
+        created: seconds since 1970; 0 after a rotation.
+        header_lengths: post-header length of type 1, 2, ….
+        checksum: bytes of checksum at the end of every event, 0 or 4.
+    """
+
+    server_version: str
+    mariadb: bool
+    created: int
+    header_lengths: bytes
+    checksum: int
+
+    def header_length(self, event_type: int) -> int:
+        """Return the post-header length of a type, 0 where the description has none."""
+        return self.header_lengths[event_type - 1] if 0 < event_type <= len(self.header_lengths) else 0
+
+
+def read_format(body: bytes, where: str) -> Format:
+    """Return the format description in `body` (checksum included). Raises MalformedLog, UnsupportedLog."""
+    if len(body) < 58:
+        raise MalformedLog(f"format description of {len(body)} bytes, expected at least 58", where=where)
+    version = int.from_bytes(body[:2], "little")
+    if version != 4:
+        raise UnsupportedLog(f"binlog version {version}, expected 4 (MySQL 5.0 and later, MariaDB)", where=where)
+    if body[56] != HEADER_SIZE:
+        raise MalformedLog(f"event headers of {body[56]} bytes, expected {HEADER_SIZE}", where=where)
+    server_version = body[2:52].split(b"\0", 1)[0].decode("ascii", "replace")
+    mariadb = "mariadb" in server_version.lower()
+    lengths = body[57:]
+    checksum = 0
+    if _has_checksum_byte(server_version, mariadb):
+        if len(lengths) < 1 + CRC_SIZE:
+            raise MalformedLog("format description ends before its checksum algorithm", where=where)
+        algorithm = lengths[-1 - CRC_SIZE]
+        if algorithm not in (0, 1):
+            raise UnsupportedLog(f"checksum algorithm {algorithm}, expected 0 (none) or 1 (CRC32)", where=where)
+        checksum, lengths = CRC_SIZE * algorithm, lengths[: -1 - CRC_SIZE]
+    return Format(server_version, mariadb, int.from_bytes(body[52:56], "little"), lengths, checksum)
+
+
+def _has_checksum_byte(server_version: str, mariadb: bool) -> bool:
+    digits = server_version.split("-", 1)[0].split(".")
+    numbers = tuple(int("".join(c for c in part if c.isdigit())[:6] or 0) for part in digits[:3])
+    return numbers >= ((5, 3, 0) if mariadb else (5, 6, 1))
+
+
+def identity(head: bytes, where: str) -> str:
+    """Return what tells this file from every other: a hash of its first event.
+
+    `head` is the beginning of the file, magic included. Raises MalformedLog, TruncatedLog, UnsupportedLog.
+    """
+    check_magic(head, where)
+    if len(head) < 4 + HEADER_SIZE:
+        raise TruncatedLog("the file ends before its format description", where=f"{where}:{len(head)}")
+    size = _HEADER.unpack_from(head, 4)[3]
+    event = bytearray(head[4 : 4 + size])
+    event[17] &= ~FLAG_IN_USE & 0xFF  # the server clears it when it closes the file
+    event[-CRC_SIZE:] = b""  # and does not always write the checksum anew
+    return hashlib.sha256(event).hexdigest()[:16]
+
+
+def check_magic(head: bytes, where: str) -> None:
+    """Raise when the file does not begin as a binary log does."""
+    if head[:4] == MAGIC:
+        return
+    if not head:
+        raise MalformedLog("the file is empty, expected a binary log", where=where, hint="was it copied completely?")
+    if head[:4] == ENCRYPTED_MAGIC:
+        raise UnsupportedLog(
+            "the binary log is encrypted (binlog_encryption)",
+            where=where,
+            hint="fetch it through the server: mysqlbinlog --read-from-remote-server --raw",
+        )
+    raise MalformedLog(
+        f"not a binary log: begins with {head[:4].hex(' ')}, expected {MAGIC.hex(' ')}", where=where, hint="is --driver right?"
+    )
+
+
+def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | None = None) -> Iterator[Frame]:
+    """Yield the frames of one file in order; checksums and positions are verified.
+
+    Args:
+        blocks: the bytes of the file from offset `at` on, in blocks of any size.
+        name: the file, for errors.
+        at: 0, or the offset of an event's start.
+        known: the file's format, when `at` is past its format description.
+
+    Raises MalformedLog for damage, TruncatedLog when the file ends inside an event, UnsupportedLog for what is not read.
+    """
+    source = iter(blocks)
+    data = b""
+    if at == 0:
+        data = _gather(data, source, 4)
+        check_magic(data, name)
+        data, at = data[4:], 4
+    checksum = known.checksum if known else 0
+    while True:
+        yielded = 0
+        limit = len(data) - HEADER_SIZE
+        while yielded <= limit:
+            timestamp, event_type, server_id, size, next_position, flags = _HEADER.unpack_from(data, yielded)
+            if size < HEADER_SIZE or size > EVENT_SIZE_MAX:
+                raise _bad_size(size, data[yielded:], f"{name}:{at + yielded}")
+            stop = yielded + size
+            if stop > len(data):
+                break
+            end = at + stop
+            if next_position != end & 0xFFFF_FFFF and next_position and not flags & (FLAG_RELAY | FLAG_ARTIFICIAL):
+                raise MalformedLog(
+                    f"the event says that it ends at {next_position}, it ends at {end & 0xFFFF_FFFF}",
+                    where=f"{name}:{end - size}",
+                    hint="bytes are missing or doubled",
+                )
+            if event_type == FORMAT_DESCRIPTION:
+                known = read_format(data[yielded + HEADER_SIZE : stop], f"{name}:{end - size}")
+                checksum = known.checksum
+                if checksum:
+                    _check_description(data[yielded:stop], f"{name}:{end - size}")
+            elif checksum and crc32(memoryview(data)[yielded : stop - 4]) != int.from_bytes(data[stop - 4 : stop], "little"):
+                raise MalformedLog(
+                    "checksum of the event does not match its bytes",
+                    where=f"{name}:{end - size}",
+                    hint="the file is damaged: copy it again",
+                )
+            elif known is None:
+                raise MalformedLog("the first event is no format description", where=f"{name}:{end - size}")
+            elif event_type == START_ENCRYPTION:
+                raise UnsupportedLog(
+                    "the binary log is encrypted (encrypt_binlog)",
+                    where=name,
+                    hint="fetch it through the server: mariadb-binlog --read-from-remote-server --raw",
+                )
+            if size < HEADER_SIZE + checksum:
+                raise MalformedLog(f"event of {size} bytes, too small for its checksum", where=f"{name}:{end - size}")
+            yield Frame(event_type, timestamp, server_id, flags, end, data, yielded, size, stop - checksum)
+            yielded = stop
+        at += yielded
+        rest = data[yielded:]
+        need = max(HEADER_SIZE, int.from_bytes(rest[9:13], "little") if len(rest) >= 13 else 0)
+        data = _gather(rest, source, need)
+        if len(data) < need:
+            if data:
+                raise _torn(data, need, f"{name}:{at}")
+            return
+
+
+def _gather(data: bytes, source: Iterator[bytes], need: int) -> bytes:
+    """Return data and what follows, at least `need` bytes where there are as many; a block is copied once."""
+    parts, have = [data], len(data)
+    while have < need or have == len(data):
+        block = next(source, None)
+        if block is None:
+            break
+        parts.append(block)
+        have += len(block)
+    return b"".join(parts)
+
+
+def _torn(data: bytes, need: int, where: str) -> MalformedLog:
+    if not data.strip(b"\0"):
+        return MalformedLog(
+            f"{len(data)} zero bytes after the last event", where=where, hint="the tail was never written: everything before is whole"
+        )
+    return TruncatedLog(
+        f"the file ends inside an event: {len(data)} of {need} bytes are there",
+        where=where,
+        hint="everything before is whole; copy the file again",
+    )
+
+
+def _bad_size(size: int, rest: bytes, where: str) -> MalformedLog:
+    if not rest.strip(b"\0"):
+        return MalformedLog("zero bytes after the last event", where=where, hint="the tail was never written: everything before is whole")
+    return MalformedLog(
+        f"an event of {size} bytes, expected {HEADER_SIZE} to {EVENT_SIZE_MAX}", where=where, hint="the file is damaged here"
+    )
+
+
+def _check_description(event: bytes, where: str) -> None:
+    """The checksum is of the event as it was before the server set or cleared the in-use flag."""
+    plain = bytearray(event)
+    plain[17] &= ~FLAG_IN_USE & 0xFF
+    if crc32(plain[:-CRC_SIZE]) != int.from_bytes(event[-CRC_SIZE:], "little"):
+        raise MalformedLog(
+            "checksum of the format description does not match its bytes", where=where, hint="the file is damaged: copy it again"
+        )
+
+
+class HeaderCount:
+    """Counts events by hopping from header to header: the ledger's total, independent of `frames`.
+
+    Blocks are fed as they are read; the last one is held back until it is known how far reading went.
+    """
+
+    def __init__(self, at: int = 0) -> None:
+        self.total = 0
+        self._next = at or 4  # offset in the file of the next header
+        self._base = at  # offset in the file of the first byte held
+        self._held = b""
+
+    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the blocks unchanged, counting their headers."""
+        for block in blocks:
+            self._hop(self._base + len(self._held))
+            self._held += block
+            yield block
+
+    def finish(self, end: int) -> int:
+        """Return the number of events that start before the file offset `end`."""
+        self._hop(end)
+        return self.total
+
+    def _hop(self, end: int) -> None:
+        held, base = self._held, self._base
+        at, last = self._next - base, min(len(held) - 13, end - base - 1)
+        while 0 <= at <= last:
+            size = int.from_bytes(held[at + 9 : at + 13], "little")
+            if size < HEADER_SIZE:
+                break
+            self.total += 1
+            at += size
+        self._next = base + at
+        keep = max(0, min(at, len(held)))
+        self._held, self._base = held[keep:], base + keep

@@ -1,0 +1,308 @@
+"""What the events around the rows say: statements, transaction ids, rotation. No I/O: the bytes of one body in, a value out.
+
+Readers take the body without header and checksum. `read_body` turns whatever goes wrong in one into MalformedLog; a type
+without a reader gives `Opaque`. Sources: libbinlogevents of MySQL 9.7, sql/log_event.h of MariaDB 11.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from struct import Struct, error as StructError
+from typing import Any, NamedTuple
+from uuid import UUID
+import zlib
+
+from dblog_tasks.errors import MalformedLog
+from dblog_tasks.mysql import binlog
+
+COUNT_MAX = 1 << 20  # of anything a body lists
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A body nobody here needs to understand."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement, or BEGIN, COMMIT, ROLLBACK and their kin. `text` is bytes in the client's character set."""
+
+    thread: int
+    seconds: int
+    error: int
+    schema: str
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """The next file of the series."""
+
+    position: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Xid:
+    """The commit of a transaction of a transactional engine."""
+
+    xid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gtid:
+    """The beginning of a transaction.
+
+    Attributes:
+        gtid: `uuid:number`, `uuid:tag:number`, `domain-server-sequence`; empty for an anonymous one.
+        committed: microseconds since 1970 of the commit; 0 where the log has none.
+        standalone: MariaDB: exactly one event follows, without COMMIT.
+        thread: id of the session; 0 where the log has none.
+        xa: MariaDB: `prepared`, `completed` or empty.
+    """
+
+    gtid: str
+    committed: int = 0
+    standalone: bool = False
+    thread: int = 0
+    xa: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The text of the statement whose row events follow (ROWS_QUERY, ANNOTATE_ROWS)."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class XaPrepare:
+    """The end of a prepared transaction. `one_phase`: it is committed by this event."""
+
+    one_phase: bool
+    format_id: int
+    gtrid: bytes
+    bqual: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Intvar:
+    """LAST_INSERT_ID (1) or INSERT_ID (2) of the statement that follows."""
+
+    type: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rand:
+    """Seeds of RAND() in the statement that follows."""
+
+    seed1: int
+    seed2: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The server lost events: the log is not complete here."""
+
+    type: int
+    message: str
+
+
+class Length(NamedTuple):
+    """A length-encoded integer and the offset after it."""
+
+    value: int
+    at: int
+
+
+def read_length(data: bytes, at: int) -> Length:
+    """Return the length-encoded integer at `at`: one byte below 251, else 2, 3 or 8 bytes after a marker."""
+    first = data[at]
+    if first < 251:
+        return Length(first, at + 1)
+    width = {252: 2, 253: 3, 254: 8}.get(first)
+    if width is None or at + 1 + width > len(data):
+        raise ValueError(f"length-encoded integer begins with {first} and {len(data) - at - 1} bytes follow")
+    return Length(int.from_bytes(data[at + 1 : at + 1 + width], "little"), at + 1 + width)
+
+
+_QUERY = Struct("<IIBHH")
+_GTID = Struct("<B16sq")
+_MARIADB_GTID = Struct("<QIB")
+_XA = Struct("<BIII")
+
+
+def _query(body: bytes, frame: binlog.Frame) -> Query:
+    thread, seconds, schema_size, error, status_size = _QUERY.unpack_from(body)
+    at = _QUERY.size + status_size
+    schema = body[at : at + schema_size]
+    if at + schema_size >= len(body) or body[at + schema_size]:
+        raise ValueError(f"schema name of {schema_size} bytes at {at} is not ended by a zero byte")
+    text = body[at + schema_size + 1 :]
+    if frame.type == binlog.QUERY_COMPRESSED:
+        text = inflate(text)
+    return Query(thread, seconds, error, schema.decode("utf-8", "replace"), text)
+
+
+def inflate(data: bytes) -> bytes:
+    """Return what MariaDB compressed: a byte (low 3 bits: how many bytes of length follow, next 3: algorithm 0), then zlib."""
+    width, algorithm = data[0] & 7, data[0] >> 4 & 7
+    if algorithm or not 1 <= width <= 4:
+        raise ValueError(f"compressed block begins with {data[0]:#x}, expected zlib and a length of 1 to 4 bytes")
+    size = int.from_bytes(data[1 : 1 + width], "big")
+    if size > binlog.EVENT_SIZE_MAX:
+        raise ValueError(f"compressed block says that it holds {size} bytes")
+    unpacker = zlib.decompressobj()
+    plain = unpacker.decompress(data[1 + width :], size + 1)
+    if len(plain) != size or not unpacker.eof:
+        raise ValueError(f"compressed block holds {len(plain)} bytes or more, it says {size}")
+    return plain
+
+
+def _rotate(body: bytes, frame: binlog.Frame) -> Rotate:  # noqa: ARG001 - readers share one signature
+    name = body[8:].split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    return Rotate(int.from_bytes(_exactly(body, 0, 8), "little"), name)
+
+
+def _xid(body: bytes, frame: binlog.Frame) -> Xid:  # noqa: ARG001
+    return Xid(int.from_bytes(_exactly(body, 0, 8), "little"))
+
+
+def _gtid(body: bytes, frame: binlog.Frame) -> Gtid:
+    _, sid, number = _GTID.unpack_from(body)
+    committed = 0
+    if len(body) >= 49 and body[25] == 2:  # a logical clock of 16 bytes, then 7 bytes of time
+        committed = int.from_bytes(body[42:49], "little") & ~(1 << 55)
+    gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{UUID(bytes=sid)}:{number}"
+    return Gtid(gtid, committed)
+
+
+def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
+    sequence, domain, flags = _MARIADB_GTID.unpack_from(body)
+    at, thread = _MARIADB_GTID.size, 0
+    if flags & 2:  # group commit id
+        _exactly(body, at, 8)
+        at += 8
+    if flags & (64 | 128):  # a prepared or completed XA transaction: its id
+        _exactly(body, at, 6)
+        at += 6 + body[at + 4] + body[at + 5]
+    if at < len(body):
+        extra, at = body[at], at + 1
+        at += 1 if extra & 1 else 0  # engines of a multi-engine transaction
+        at += 8 if extra & (2 | 4 | 8) else 0  # ALTER in two phases: number of its start
+        if extra & 16 and at + 8 <= len(body):
+            thread = int.from_bytes(body[at : at + 8], "little")
+    xa = "prepared" if flags & 64 else "completed" if flags & 128 else ""
+    return Gtid(f"{domain}-{frame.server_id}-{sequence}", 0, bool(flags & 1), thread, xa)
+
+
+def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:  # noqa: ARG001
+    """Fields by number, all integers of variable length (mysql::serialization, MySQL 8.3 and later)."""
+    _, at = _varint(body, 0)  # version of the serialization
+    _, at = _varint(body, at)  # size
+    _, at = _varint(body, at)  # last field that may not be ignored
+    sid, number, tag, committed = b"", 0, "", 0
+    while at < len(body):
+        field, at = _varint(body, at)
+        if field == 1:
+            values = []
+            for _ in range(16):
+                value, at = _varint(body, at)
+                values.append(value)
+            sid = bytes(values)
+        elif field == 3:
+            size, at = _varint(body, at)
+            tag = _exactly(body, at, size).decode("ascii")
+            at += size
+        else:
+            value, at = _varint(body, at)
+            number = _signed(value) if field == 2 else number
+            committed = value if field == 6 else committed
+        if field > 64:
+            raise ValueError(f"tagged GTID has a field {field}")
+    name = f"{UUID(bytes=sid)}:{tag}:{number}" if tag else f"{UUID(bytes=sid)}:{number}"
+    return Gtid(name, committed)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """As many low one bits in the first byte as bytes follow; the value is what is above the zero bit after them."""
+    first = data[at]
+    extra = (~first & first + 1).bit_length() - 1 if first != 0xFF else 8
+    value = int.from_bytes(_exactly(data, at, extra + 1), "little") >> (extra + 1 if extra < 8 else 8)
+    return value, at + extra + 1
+
+
+def _signed(value: int) -> int:
+    """Signed numbers have their sign in the lowest bit."""
+    return -(value >> 1) - 1 if value & 1 else value >> 1
+
+
+def _rows_query(body: bytes, frame: binlog.Frame) -> Statement:  # noqa: ARG001
+    return Statement(body[1:])  # the first byte is the length modulo 256, of no use
+
+
+def _annotate(body: bytes, frame: binlog.Frame) -> Statement:  # noqa: ARG001
+    return Statement(body)
+
+
+def _xa_prepare(body: bytes, frame: binlog.Frame) -> XaPrepare:  # noqa: ARG001
+    one_phase, format_id, gtrid_size, bqual_size = _XA.unpack_from(body)
+    gtrid = _exactly(body, _XA.size, gtrid_size)
+    return XaPrepare(bool(one_phase), format_id, gtrid, _exactly(body, _XA.size + gtrid_size, bqual_size))
+
+
+def _intvar(body: bytes, frame: binlog.Frame) -> Intvar:  # noqa: ARG001
+    return Intvar(body[0], int.from_bytes(_exactly(body, 1, 8), "little"))
+
+
+def _rand(body: bytes, frame: binlog.Frame) -> Rand:  # noqa: ARG001
+    return Rand(int.from_bytes(_exactly(body, 0, 8), "little"), int.from_bytes(_exactly(body, 8, 8), "little"))
+
+
+def _incident(body: bytes, frame: binlog.Frame) -> Incident:  # noqa: ARG001
+    return Incident(int.from_bytes(_exactly(body, 0, 2), "little"), _exactly(body, 3, body[2]).decode("utf-8", "replace"))
+
+
+def _description(body: bytes, frame: binlog.Frame) -> binlog.Format:
+    return binlog.read_format(frame.data[frame.at + binlog.HEADER_SIZE : frame.at + frame.size], "format description")
+
+
+def _exactly(data: bytes, at: int, size: int) -> bytes:
+    if at + size > len(data):
+        raise ValueError(f"{size} bytes expected at {at}, {max(0, len(data) - at)} are there")
+    return data[at : at + size]
+
+
+READERS: Mapping[int, Callable[[bytes, binlog.Frame], Any]] = {
+    binlog.QUERY: _query,
+    binlog.QUERY_COMPRESSED: _query,
+    binlog.ROTATE: _rotate,
+    binlog.INTVAR: _intvar,
+    binlog.RAND: _rand,
+    binlog.FORMAT_DESCRIPTION: _description,
+    binlog.XID: _xid,
+    binlog.INCIDENT: _incident,
+    binlog.ROWS_QUERY: _rows_query,
+    binlog.GTID: _gtid,
+    binlog.ANONYMOUS_GTID: _gtid,
+    binlog.GTID_TAGGED: _tagged_gtid,
+    binlog.MARIADB_GTID: _mariadb_gtid,
+    binlog.ANNOTATE_ROWS: _annotate,
+    binlog.XA_PREPARE: _xa_prepare,
+}
+
+
+def read_body(frame: binlog.Frame, where: str) -> Any:
+    """Return the body of an event that is neither rows nor a table map. Raises MalformedLog."""
+    reader = READERS.get(frame.type)
+    if reader is None:
+        return Opaque(frame.body)
+    try:
+        return reader(frame.body, frame)
+    except (ValueError, IndexError, StructError, zlib.error) as error:
+        name = binlog.EVENT_NAMES[frame.type]
+        raise MalformedLog(f"{name} cannot be read: {error}", where=where) from None

@@ -1,0 +1,386 @@
+"""Row images: from the bytes of a rows event to rows. No I/O.
+
+Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
+
+    6   table id (4 in the oldest logs)
+    2   flags: 1 = last event of its statement
+    2+n v2 only: extra data, its length (these 2 bytes included) first
+    length  number of columns
+    bitmap  columns present in the (first) image, lowest bit first
+    bitmap  updates only: columns present in the image after
+    then rows: an image, for updates two; an image is a bitmap of NULLs over the columns present, then the values
+
+A row is read by straight-line code that is generated for its table layout and for the NULL bitmap at hand, so that neighbours
+of fixed width come out of one Struct and no column asks whether it is NULL. Bitmaps that stay rare are read by one general
+function with a branch a column. Generated source holds numbers and our own names only, never a name from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct, error as StructError
+from typing import Any, NamedTuple
+
+from dblog_tasks.errors import MalformedLog
+from dblog_tasks.event import RowPair
+from dblog_tasks.mysql import table_map as wire, values
+from dblog_tasks.mysql.charsets import decode_text
+from dblog_tasks.mysql.json_binary import json_value
+
+INSERT, UPDATE, DELETE = "insert", "update", "delete"
+RARE = 3  # a NULL bitmap seen this often gets code of its own
+COMPILED_MAX = 64  # bitmaps with code of their own, a layout
+
+Add = Callable[[RowPair], None]
+Run = Callable[[bytes, int, int, Add], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How a column's values lie in an image.
+
+    Attributes:
+        code, meta: type and its metadata as the log has them.
+        unsigned: integers are unsigned.
+        charset: of text; `binary` for bytes.
+    """
+
+    code: int
+    meta: int
+    unsigned: bool = False
+    charset: str = ""
+
+
+class Field(NamedTuple):
+    """What the generator knows of a type.
+
+    Attributes:
+        letters: Struct codes of the fixed part: the value, or the length of what follows.
+        value: expression of the value over the fixed parts `{0}`, `{1}`; or over `{data}`, the bytes that follow.
+        size: expression of the number of bytes that follow, over the fixed parts; empty for a value of fixed width.
+        names: what the expressions need.
+        fallible: the value is the bytes themselves where the expression cannot decode them.
+    """
+
+    letters: str
+    value: str = "{0}"
+    size: str = ""
+    names: Mapping[str, Any] = {}
+    fallible: bool = False
+
+
+_LENGTHS = {1: ("B", "{0}"), 2: ("H", "{0}"), 3: ("HB", "{0} | {1} << 16"), 4: ("I", "{0}")}
+_INTEGERS = {wire.TINY: "bB", wire.SHORT: "hH", wire.LONG: "iI", wire.LONGLONG: "qQ"}
+_FAST_CHARSETS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "ascii": "ascii"}
+
+
+def field(storage: Storage) -> Field:
+    """Return how values of this storage are read. Raises ValueError for a type or size that cannot be read."""
+    maker = FIELDS.get(storage.code)
+    if maker is None:
+        raise ValueError(f"column type {storage.code}")
+    return maker(storage)
+
+
+def _integer(storage: Storage) -> Field:
+    return Field(_INTEGERS[storage.code][storage.unsigned])
+
+
+def _int24(storage: Storage) -> Field:
+    return Field("HB" if storage.unsigned else "Hb", "{0} | {1} << 16")
+
+
+def _digits(storage: Storage) -> int:
+    if storage.meta > 6:
+        raise ValueError(f"{storage.meta} digits of a second")
+    return storage.meta
+
+
+def _temporal(width: int, fast: str, slow: Callable[[bytes, int], str]) -> Callable[[Storage], Field]:
+    """A temporal with a fraction; the common one without has its text from two tables."""
+
+    def make(storage: Storage) -> Field:
+        digits = _digits(storage)
+        if digits == 0 and fast:
+            names = {"days": values.DAYS, "clocks": values.CLOCKS, "be": _big}
+            return Field(f"{width}s", fast, names=names)
+        return Field(f"{width + (digits + 1) // 2}s", "temporal{n}({0}, %d)" % digits, names={"temporal{n}": slow})
+
+    return make
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def _decimal(storage: Storage) -> Field:
+    precision, scale = storage.meta >> 8, storage.meta & 0xFF
+    memo: values.Memo[bytes, str] = values.Memo(values.decimal_reader(precision, scale))
+    return Field(f"{values.decimal_size(precision, scale)}s", "decimal{n}[{0}]", names={"decimal{n}": memo})
+
+
+def _fixed(width: int, function: Callable[[bytes], Any]) -> Callable[[Storage], Field]:
+    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})  # noqa: ARG005 - makers share one signature
+
+
+def _text(storage: Storage, length_bytes: int) -> Field:
+    letters, size = _LENGTHS[length_bytes]
+    if storage.charset == "binary":
+        return Field(letters, "{data}", size)
+    codec = _FAST_CHARSETS.get(storage.charset)
+    if codec:
+        return Field(letters, f'str({{data}}, "{codec}")', size, fallible=True)
+    return Field(letters, "text{n}({data})", size, {"text{n}": _decoder(storage.charset)})
+
+
+def _decoder(charset: str) -> Callable[[bytes], str | bytes]:
+    return lambda data: decode_text(data, charset)
+
+
+def _varchar(storage: Storage) -> Field:
+    return _text(storage, 1 if storage.meta < 256 else 2)
+
+
+def _char(storage: Storage) -> Field:
+    """CHAR without its trailing blanks; BINARY without its trailing zeros, which are put back."""
+    made = _varchar(storage)
+    return made._replace(value="{data}.ljust(%d, zero)" % storage.meta, names={"zero": b"\0"}) if storage.charset == "binary" else made
+
+
+def _blob(storage: Storage) -> Field:
+    if not 1 <= storage.meta <= 4:
+        raise ValueError(f"a blob whose length has {storage.meta} bytes")
+    return _text(storage, storage.meta)
+
+
+def _bytes(storage: Storage) -> Field:
+    return _blob(Storage(storage.code, storage.meta, charset="binary"))
+
+
+def _json(storage: Storage) -> Field:
+    return _bytes(storage)._replace(value="json({data})", names={"json": json_value})
+
+
+def _enum(storage: Storage) -> Field:
+    if storage.meta not in (1, 2):
+        raise ValueError(f"an enum of {storage.meta} bytes")
+    return Field("BH"[storage.meta - 1])
+
+
+def _set(storage: Storage) -> Field:
+    if not 1 <= storage.meta <= 8:
+        raise ValueError(f"a set of {storage.meta} bytes")
+    letter = {1: "B", 2: "H", 4: "I", 8: "Q"}.get(storage.meta)
+    return Field(letter) if letter else Field(f"{storage.meta}s", "little({0})", names={"little": _little})
+
+
+def _bit(storage: Storage) -> Field:
+    if not 1 <= storage.meta <= 64:
+        raise ValueError(f"BIT({storage.meta})")
+    return Field(f"{(storage.meta + 7) // 8}s", "be({0})", names={"be": _big})
+
+
+_DATETIME2 = "days[(be({0}) - 0x8000000000) >> 17] + clocks[be({0}) & 0x1FFFF]"
+
+# Column type -> how to read it. TYPED_ARRAY never stands in a log; compressed columns (140, 141) are not read yet.
+FIELDS: Mapping[int, Callable[[Storage], Field]] = {
+    **dict.fromkeys(_INTEGERS, _integer),
+    wire.INT24: _int24,
+    wire.FLOAT: lambda _: Field("f"),
+    wire.DOUBLE: lambda _: Field("d"),
+    wire.YEAR: lambda _: Field("B", "{0} and {0} + 1900"),
+    wire.DATE: lambda _: Field("HB", "dates[{0} | {1} << 16]", names={"dates": values.DATES}),
+    wire.NEWDATE: lambda _: Field("HB", "dates[{0} | {1} << 16]", names={"dates": values.DATES}),
+    wire.DATETIME2: _temporal(5, _DATETIME2, values.datetime2),
+    wire.TIMESTAMP2: _temporal(4, "", values.timestamp2),
+    wire.TIME2: _temporal(3, "", values.time2),
+    wire.DATETIME: _fixed(8, values.old_datetime),
+    wire.TIMESTAMP: _fixed(4, values.old_timestamp),
+    wire.TIME: _fixed(3, values.old_time),
+    wire.NEWDECIMAL: _decimal,
+    wire.VARCHAR: _varchar,
+    wire.VAR_STRING: _varchar,
+    wire.STRING: _char,
+    **dict.fromkeys((wire.TINY_BLOB, wire.BLOB, wire.MEDIUM_BLOB, wire.LONG_BLOB), _blob),
+    wire.ENUM: _enum,
+    wire.SET: _set,
+    wire.BIT: _bit,
+    wire.JSON: _json,
+    wire.GEOMETRY: _bytes,
+    wire.VECTOR: _bytes,
+}
+
+
+class RowReader:
+    """Reads the rows of one table layout: `read(operation, data, at, end)`."""
+
+    def __init__(self, columns: Sequence[Storage]) -> None:
+        """Raises ValueError when a column's type cannot be read."""
+        if not columns:
+            raise ValueError("a table without columns")
+        self._fields = [field(column) for column in columns]
+        self._width = (len(columns) + 7) // 8
+        self._runs: dict[str, dict[bytes, Run]] = {INSERT: {}, UPDATE: {}, DELETE: {}}
+        self._seen: dict[tuple[str, bytes], int] = {}
+        self._general = {operation: self._compile(operation, None) for operation in self._runs}
+
+    def read(self, operation: str, data: bytes, at: int, end: int, where: str) -> list[RowPair]:
+        """Return the rows between `at` and `end`. Raises MalformedLog when they do not end there exactly."""
+        rows: list[RowPair] = []
+        add, runs, width = rows.append, self._runs[operation], self._width
+        try:
+            while at < end:
+                nulls = data[at : at + width]
+                run = runs.get(nulls)
+                at = run(data, at, end, add) if run else self._rare(operation, nulls)(data, at, end, add)
+        except (StructError, IndexError, ValueError, OverflowError) as error:
+            raise MalformedLog(f"a row cannot be read: {error}", where=where) from None
+        if at != end:
+            raise MalformedLog(f"rows end {at - end} bytes after their event", where=where)
+        return rows
+
+    def _rare(self, operation: str, nulls: bytes) -> Run:
+        """Return the general reader, until this bitmap has been seen often enough for one of its own."""
+        key = (operation, nulls)
+        self._seen[key] = seen = self._seen.get(key, 0) + 1
+        if seen >= RARE and len(self._runs[operation]) < COMPILED_MAX:
+            run = self._runs[operation][nulls] = self._compile(operation, nulls)
+            return run
+        if len(self._seen) > values.MEMO_MAX:
+            self._seen.clear()
+        return self._general[operation]
+
+    def _compile(self, operation: str, nulls: bytes | None) -> Run:
+        """Return a function that reads rows for as long as they have this NULL bitmap; None: one row, whatever its bitmap."""
+        source = _Source(self._fields, self._width, nulls)
+        names = source.names
+        exec(source.function(operation), names)  # noqa: S102 - source made of numbers and our own names
+        run: Run = names["run"]
+        return run
+
+
+class _Source:
+    """Writes the source of one `run` function, and gathers the objects it needs."""
+
+    def __init__(self, fields: Sequence[Field], width: int, nulls: bytes | None) -> None:
+        self.names: dict[str, Any] = {"from_bytes": int.from_bytes}
+        self._fields = fields
+        self._width = width
+        self._nulls = nulls
+        self._mask = 0 if nulls is None else int.from_bytes(nulls, "little")
+
+    def function(self, operation: str) -> str:
+        """Return the source: a loop over rows of one bitmap, or a single row of any."""
+        before = self._image("a") if operation != INSERT else ([], "None")
+        after = self._image("b") if operation != DELETE else ([], "None")
+        add = [f"add(({before[1]}, {after[1]}))"]
+        if self._nulls is None:
+            lines = [*before[0], *after[0], *add, "return p"]
+            return "def run(buf, p, end, add):\n" + _indent(lines, 1)
+        if operation == UPDATE:
+            after[0][:0] = [f"if not ({self._same()}): return general_after(buf, p0, end, add)"]
+            return self._update(before, after, add)
+        lines = [*before[0], *after[0], *add]
+        return f"def run(buf, p, end, add):\n    while p < end and {self._same()}:\n" + _indent(lines, 2) + "\n    return p"
+
+    def _update(self, before: tuple[list[str], str], after: tuple[list[str], str], add: list[str]) -> str:
+        """An update whose second image has another bitmap is read again from its start by the general function."""
+        general = _Source(self._fields, self._width, None)
+        names = general.names
+        exec(general.function(UPDATE), names)  # noqa: S102
+        self.names["general_after"] = names["run"]
+        lines = ["p0 = p", *before[0], *after[0], *add]
+        return f"def run(buf, p, end, add):\n    while p < end and {self._same()}:\n" + _indent(lines, 2) + "\n    return p"
+
+    def _same(self) -> str:
+        """The condition that the image at `p` has our bitmap."""
+        if self._width == 1:
+            return f"buf[p] == {self._mask}"
+        self.names["nulls"] = self._nulls
+        return f"buf[p:p + {self._width}] == nulls"
+
+    def _image(self, prefix: str) -> tuple[list[str], str]:
+        if self._nulls is None:
+            return self._general_image(prefix)
+        lines: list[str] = []
+        parts = _Parts(self, lines, self._width)
+        for index, made in enumerate(self._fields):
+            if not self._mask >> index & 1:
+                parts.add(made, f"{prefix}{index}", index)
+        parts.end()
+        values_of = ("None" if self._mask >> index & 1 else f"{prefix}{index}" for index in range(len(self._fields)))
+        return lines, f"({', '.join(values_of)},)"
+
+    def _general_image(self, prefix: str) -> tuple[list[str], str]:
+        lines = [f'm = from_bytes(buf[p:p + {self._width}], "little")', f"p += {self._width}"]
+        for index, made in enumerate(self._fields):
+            inner: list[str] = []
+            parts = _Parts(self, inner, 0)
+            parts.add(made, f"{prefix}{index}", index)
+            parts.end()
+            lines += [f"if m & {1 << index}: {prefix}{index} = None", "else:", *("    " + line for line in inner)]
+        return lines, f"({', '.join(f'{prefix}{index}' for index in range(len(self._fields)))},)"
+
+
+class _Parts:
+    """Gathers neighbours of fixed width into one Struct; `off` is how far the image is read past `p`."""
+
+    def __init__(self, source: _Source, lines: list[str], off: int) -> None:
+        self._source, self._lines, self._off = source, lines, off
+        self._letters = ""
+        self._targets: list[str] = []
+        self._after: list[str] = []
+
+    def add(self, made: Field, target: str, index: int) -> None:
+        """Write the reading of one column into `target`."""
+        count = len(Struct("<" + made.letters).unpack(bytes(Struct("<" + made.letters).size)))
+        parts = [f"{target}_{part}" for part in range(count)]
+        for name, thing in made.names.items():
+            self._source.names[name.replace("{n}", str(index))] = thing
+        value = made.value.replace("{n}", str(index))
+        self._letters += made.letters
+        if made.size:
+            self._targets += parts
+            self._follow(made, value, target, made.size.format(*parts))
+        elif value == "{0}":
+            self._targets.append(target)
+        else:
+            self._targets += parts
+            self._after.append(f"{target} = {value.format(*parts)}")
+
+    def _follow(self, made: Field, value: str, target: str, size: str) -> None:
+        self._flush()
+        self._lines += [f"p += {self._off}", f"e = p + ({size})"] if self._off else [f"e = p + ({size})"]
+        assignment = f"{target} = {value.format(data='buf[p:e]')}"
+        if made.fallible:
+            self._lines += [f"try: {assignment}", f"except UnicodeDecodeError: {target} = buf[p:e]"]
+        else:
+            self._lines.append(assignment)
+        self._lines.append("p = e")
+        self._off = 0
+
+    def _flush(self) -> None:
+        if self._letters:
+            layout = Struct("<" + self._letters)
+            name = f"u{len(self._source.names)}"
+            self._source.names[name] = layout.unpack_from
+            place = f"p + {self._off}" if self._off else "p"
+            self._lines.append(f"{', '.join(self._targets)}, = {name}(buf, {place})")
+            self._off += layout.size
+        self._lines += self._after
+        self._letters, self._targets, self._after = "", [], []
+
+    def end(self) -> None:
+        """Write what is pending and move `p` past the image."""
+        self._flush()
+        if self._off:
+            self._lines.append(f"p += {self._off}")
+
+
+def _indent(lines: Sequence[str], depth: int) -> str:
+    return "\n".join("    " * depth + line for line in lines)

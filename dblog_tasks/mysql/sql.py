@@ -1,0 +1,540 @@
+"""The undo as text for the vendor's own client (`mariadb`, `mysql`): values in, SQL out. No I/O, no server is asked.
+
+Law: a statement changes a row only while the row still is what the log left, byte for byte; the check after it ends the client
+when it did not change exactly its rows, and the server rolls the transaction back. Nothing a session, a collation or the client
+could read in another way is left to it. Valid for MariaDB 10.11 and later, MySQL 5.7 to 9.7, and an account without SUPER.
+
+    type of the column     written as                     compared as (a column of the key first by `c` = what is written)
+    integers, year, bit    -5                             `c` = -5
+    float, double          1.0000000149011612e-01         `c` = 1.0000000149011612e-01       a FLOAT's own double
+    decimal                -12.30                         `c` = -12.30
+    temporals              '2024-01-02 03:04:05.678900'   `c` = '2024-01-02 03:04:05.678900' in UTC
+    binary, blob           X'00FF'                        `c` = X'00FF'
+    char, varchar, text    'text' or _gbk X'C4E3'         CAST(`c` AS BINARY) = 'text' or X'C4E3'
+    enum, set              'label' or 'a,b'; else 3       CAST(`c` AS BINARY) = 'label'; else CAST(`c` AS UNSIGNED) = 3
+    json                   '{"a": 1}' or JSON_OBJECT(…)   CAST(`c` AS BINARY) = '{"a": 1}'   the text the server prints
+    geometry, vector       X'000000000101…'               HEX(`c`) = '000000000101…'         SRID and WKB; floats
+    NULL                   NULL                           `c` IS NULL
+
+One statement is one line: what a client reads in its own way inside a string (line ends, NUL, Ctrl-Z) is escaped; text with
+other control characters is written in hex, for the sake of the terminal it may be printed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+import re
+from typing import Any, NamedTuple, TypeAlias
+
+from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
+from dblog_tasks.event import Column, Omission, Row, RowChanges, Table
+from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER, encode_text
+from dblog_tasks.mysql.json_binary import json_expression, json_text
+from dblog_tasks.mysql.values import Memo
+
+INSERT_ROWS_MAX = 200
+INSERT_CHARACTERS_MAX = 256 * 1024
+PIECE_STATEMENTS = 1000
+PIECE_CHARACTERS = 1024 * 1024
+SHAPES_MAX = 1000  # sets of changed columns kept, a table
+
+# No automatic number for a stored 0, and the impossible dates a server may hold from laxer times.
+_LENIENT = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n"
+_STRICT = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES';\n"
+_HEAD = f"""\
+-- Undo made by dblog-tasks, newest change first, for the client of MariaDB (mariadb) or MySQL (mysql).
+{{comments}}-- Run it as: mariadb --default-character-set=utf8mb4 --max-allowed-packet=1G < FILE
+-- NEVER run it with --force, nor in a tool that goes on after an error.
+-- A row is changed only while it is as the log left it. Where one is not, the client ends with ERROR 1242 at the line after the
+-- statement and the server rolls that transaction back; transactions before it are committed. Tables of an engine without
+-- transactions (MyISAM, Aria, MEMORY) keep what was done.
+SET NAMES utf8mb4;
+{_STRICT}\
+SET SESSION time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1, sql_safe_updates = 0;
+"""
+_CHECK = "SELECT IF(%s, 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;\n"
+_ONE_ROW = ";\n" + _CHECK % "ROW_COUNT()=1"
+
+Literal: TypeAlias = Callable[[Any], str]  # a value, never None, as SQL; raises one of _UNFIT for a value that does not fit
+_UNFIT = (TypeError, ValueError, LookupError, AttributeError, DblogError)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionInfo:
+    """A transaction of the log as its undo names it.
+
+    Attributes:
+        id: its GTID, xid or position.
+        comment: what else a person wants to read above its undo: commit time, position.
+    """
+
+    id: str
+    comment: str = ""
+
+
+def undo_script(operations: Iterable[tuple[TransactionInfo, RowChanges]], *, header: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the script in pieces of many statements.
+
+    `operations` are reversed already, newest first, those of a transaction next to each other; each transaction of the log is
+    one of the script. `header` lines become comments at its top. Raises MalformedPlan for a table or value SQL cannot hold: what
+    was yielded until then is no whole script, and the client rolls back the transaction it ends in.
+    """
+    piece: list[str] = []
+    size = 0
+    for statement in _script(operations, header):
+        piece.append(statement)
+        size += len(statement)
+        if len(piece) >= PIECE_STATEMENTS or size >= PIECE_CHARACTERS:
+            yield "".join(piece)
+            piece, size = [], 0
+    yield "".join(piece)
+
+
+def omission(table: Table) -> Omission | None:
+    """Return why no undo of this table can be written as SQL, None when one can."""
+    title = _title(table)
+    for name in (table.schema, table.name, *(column.name for column in table.columns)):
+        if not name or not _NAME.fullmatch(name):
+            return Omission("a name that cannot be written in SQL", f"rename {name!r} of {title}")
+    for column in table.columns:
+        if _base_type(column) not in FORMS:
+            return Omission("a column type that cannot be written in SQL", f"{column.name} {column.type} of {title}")
+        if column.charset and column.charset not in BYTES_PER_CHARACTER:
+            return Omission("a character set that is not known", f"{column.name} {column.charset} of {title}")
+    if all(column.generated for column in table.columns):
+        return Omission("a table without a column that can be written", title)
+    return None
+
+
+def identifier(name: str) -> str:
+    """Return the name in backquotes."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote(text: str) -> str:
+    """Return text as a literal for a session in utf8mb4 whose sql_mode lets the backslash escape. Raises UnicodeEncodeError."""
+    if text.isprintable() and "'" not in text and "\\" not in text:
+        return f"'{text}'"
+    data = text.encode()
+    return f"_utf8mb4 {_hex(data)}" if _CONTROL.search(text) else f"'{text.translate(_ESCAPES)}'"
+
+
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x19\x1b-\x1f\x7f-\x9f]")
+_ESCAPES = str.maketrans({"'": "''", "\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"})
+_NAME = re.compile(r"[^\0\n\r\ud800-\udfff]*")
+_NOT_IN_COMMENT = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _title(table: Table) -> str:
+    return f"{table.schema}.{table.name}"
+
+
+def _base_type(column: Column) -> str:
+    return column.type.partition("(")[0]
+
+
+# --- values: a form for each type -------------------------------------------------------------------------------------------
+
+
+class Form(NamedTuple):
+    """How values of one column stand in SQL.
+
+    Attributes:
+        write: the value as it is assigned, and compared with by an index.
+        side: what is compared to find exactly this value: the column, or its bytes.
+        exact: the value as it is compared with `side`.
+    """
+
+    write: Literal
+    side: str
+    exact: Literal
+
+
+def _plain(literal: Literal) -> Callable[[Column], Form]:
+    """The form of types whose equality is that of their bytes."""
+    return lambda column: Form(literal, identifier(column.name), literal)
+
+
+def _double(value: float) -> str:
+    """A double, not a decimal: with an exponent. A FLOAT is the double it holds exactly."""
+    text = float.__repr__(value)
+    if "n" in text:
+        raise ValueError("not a finite number")
+    return text if "e" in text else text + "e0"
+
+
+def _decimal(value: str) -> str:
+    float(value)
+    if value.strip("-.0123456789"):
+        raise ValueError("not a decimal")
+    return value
+
+
+def _hex(value: bytes) -> str:
+    return f"X'{bytes.hex(value).upper()}'"
+
+
+def _hexed(column: Column) -> Form:
+    return Form(_hex, f"HEX({identifier(column.name)})", lambda value: f"'{bytes.hex(value).upper()}'")
+
+
+def _bytes_of(column: Column) -> str:
+    return f"CAST({identifier(column.name)} AS BINARY)"
+
+
+def _text(column: Column) -> Form:
+    if column.charset == "binary":
+        return _plain(_hex)(column)
+    write, exact = _text_literals(column.charset)
+    return Form(write, _bytes_of(column), exact)
+
+
+# Character sets that hold the connection's UTF-8 as it is, and those that are no superset of ASCII on the servers.
+_UNICODE = frozenset({"utf8mb4", "utf8mb3", "utf8", "ascii"})
+_NOT_ASCII = frozenset({"ucs2", "utf16", "utf16le", "utf32", "sjis", "swe7"})
+
+
+def _text_literals(charset: str) -> tuple[Literal, Literal]:
+    """Return how text is assigned, with nothing for the server to convert, and how its bytes are written.
+
+    Text whose bytes do not decode is bytes; the server refuses to assign them where they are no text for it either.
+    """
+    if charset in _UNICODE:
+        return _unicode, _unicode
+
+    def literal(introducer: str) -> Literal:
+        def write(value: str | bytes) -> str:
+            if isinstance(value, bytes):
+                return introducer + _hex(value)
+            if charset not in _NOT_ASCII and value.isascii() and (value.isprintable() or not _CONTROL.search(value)):
+                return quote(value)
+            return introducer + _hex(encode_text(value, charset))
+
+        return write
+
+    return literal(f"_{charset} " if charset else ""), literal("")
+
+
+def _unicode(value: str | bytes) -> str:
+    return quote(value) if isinstance(value, str) else _hex(value)
+
+
+def _enum(column: Column) -> Form:
+    """By label, so that a target whose labels have another order is not misread; by number where labels cannot tell."""
+    literals = _label_literals(column)
+    if literals is None:
+        return _by_number(column)
+    written, exact = (dict(enumerate(map(literal, column.labels), 1)) for literal in literals)
+    written[0], exact[0] = "0", "''"  # the error value
+    return Form(written.__getitem__, _bytes_of(column), exact.__getitem__)
+
+
+def _set(column: Column) -> Form:
+    literals = _label_literals(column)
+    if literals is None:
+        return _by_number(column)
+    write, exact = literals
+
+    def members(mask: int) -> str:
+        if not 0 <= mask < 1 << len(column.labels):
+            raise ValueError(f"the set has {len(column.labels)} members")
+        return ",".join([label for bit, label in enumerate(column.labels) if mask >> bit & 1])
+
+    return Form(lambda mask: write(members(mask)), _bytes_of(column), lambda mask: exact(members(mask)))
+
+
+def _by_number(column: Column) -> Form:
+    return Form(int.__repr__, f"CAST({identifier(column.name)} AS UNSIGNED)", int.__repr__)
+
+
+def _label_literals(column: Column) -> tuple[Literal, Literal] | None:
+    """Return how labels are assigned and how their bytes are written.
+
+    None: they are not known, could be taken for one another by a collation that ignores case and trailing blanks or for the
+    error value, or their character set is beyond us.
+    """
+    distinct = {"", *(label.rstrip(" ").casefold() for label in column.labels)}
+    if not column.labels or len(distinct) <= len(column.labels):
+        return None
+    literals = (quote, quote) if column.charset in ("", "binary") else _text_literals(column.charset)
+    try:
+        for label in column.labels:
+            literals[0](label)
+    except (InvalidInput, UnicodeEncodeError):
+        return None
+    return literals
+
+
+def _json(column: Column) -> Form:
+    return Form(
+        lambda value: json_expression(value) if isinstance(value, bytes) else quote(value),
+        _bytes_of(column),
+        lambda value: quote(json_text(value) if isinstance(value, bytes) else value),
+    )
+
+
+# Type of the column, without its size -> its form.
+FORMS: Mapping[str, Callable[[Column], Form]] = {
+    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _plain(int.__repr__)),
+    **dict.fromkeys(("float", "double"), _plain(_double)),
+    "decimal": _plain(Memo(_decimal).__getitem__),
+    **dict.fromkeys(("date", "time", "datetime", "timestamp"), _plain(quote)),
+    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), _text),
+    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), _plain(_hex)),
+    "enum": _enum,
+    "set": _set,
+    "json": _json,
+    "vector": _hexed,
+    **dict.fromkeys(("geometry", "point", "linestring", "polygon", "geometrycollection", "geomcollection"), _hexed),
+    **dict.fromkeys(("multipoint", "multilinestring", "multipolygon"), _hexed),
+}
+
+
+# --- statements -------------------------------------------------------------------------------------------------------------
+
+
+class Part(NamedTuple):
+    """A part of a list of conditions or assignments: the column, what stands before its value, the value, all of it for NULL."""
+
+    at: int
+    before: str
+    literal: Literal
+    null: str
+
+
+def _joined(parts: Sequence[Part], row: Row, separator: str) -> str:
+    return separator.join([null if (value := row[at]) is None else before + literal(value) for at, before, literal, null in parts])
+
+
+def _joiner(parts: Sequence[Part], separator: str, width: int) -> Callable[[Row], str]:
+    """Return `_joined` for rows of this width as straight-line code, made of numbers and our own names."""
+    names: dict[str, Any] = {}
+    source = ["def join(row):", f"{', '.join(f'v{at}' for at in range(width))}, = row"]
+    for n, (at, before, literal, null) in enumerate(parts):
+        names |= {f"before{n}": before, f"literal{n}": literal, f"null{n}": null}
+        common = _COMMON.get(literal, "").format(before=f"{{before{n}}}", v=f"v{at}", text=f"{{v{at}}}")
+        source.append(f"t{n} = {common} null{n} if v{at} is None else before{n} + literal{n}(v{at})")
+    source.append(f"return f'{separator.join(f'{{t{n}}}' for n in range(len(parts)))}'")
+    exec("\n    ".join(source), names)  # noqa: S102 - see above
+    join: Callable[[Row], str] = names["join"]
+    return join
+
+
+# What a literal makes of most values, without a call.
+_COMMON_TEXT = """f"{before}'{text}'" if type({v}) is str and {v}.isprintable() and "'" not in {v} and "\\\\" not in {v} else"""
+_COMMON: Mapping[Literal, str] = {
+    int.__repr__: 'f"{before}{text}" if type({v}) is int else',
+    quote: _COMMON_TEXT,
+    _unicode: _COMMON_TEXT,
+}
+
+
+class Shape(NamedTuple):
+    """An update by the columns it changes.
+
+    Attributes:
+        sets: assignments of the changed columns that only we write.
+        automatic: changed columns that the database sets by itself on an update.
+        kept: assignments to themselves of the columns it would set as well, a comma before each.
+        where: conditions that find the row.
+        enums: changed columns of type enum.
+    """
+
+    sets: Sequence[Part]
+    automatic: Sequence[int]
+    kept: str
+    where: Sequence[Part]
+    enums: Sequence[int]
+
+
+class Statements:
+    """Writes the statements of one table, each with its check; what does not depend on a row is prepared once.
+
+    All methods raise MalformedPlan for a value that its column cannot have.
+    """
+
+    def __init__(self, table: Table) -> None:
+        """Raises MalformedPlan where there is an `omission`."""
+        problem = omission(table)
+        if problem:
+            raise MalformedPlan(f"{problem.reason}: {problem.fix}")
+        columns = dict(enumerate(table.columns))
+        self._table = table
+        self._name = f"{identifier(table.schema)}.{identifier(table.name)}"
+        self._names = [identifier(column.name) for column in table.columns]
+        self._forms = [FORMS[_base_type(column)](column) for column in table.columns]
+        self._written = [at for at, column in columns.items() if not column.generated]
+        self._floats = [at for at in self._written if _base_type(columns[at]) in ("float", "double")]
+        self._enums = [at for at in self._written if _base_type(columns[at]) == "enum"]
+        self._self_updating = [at for at in self._written if _may_update_itself(columns[at])]
+        self._key = [part for at in table.key for part in self._key_parts(at)]
+        self._whole = self._guard(self._written)
+        self._conditions = _joiner(self._whole, " AND ", len(columns))
+        self._values = _joiner([Part(at, "", self._forms[at].write, "NULL") for at in self._written], ", ", len(columns))
+        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "
+        self._delete = f"DELETE FROM {self._name} WHERE "
+        self._limit = "" if table.key else " LIMIT 1"
+        self._shapes: dict[tuple[int, ...], Shape] = {}
+
+    def statement(self, now: Row | None, then: Row | None) -> str:
+        """Return what turns the row `now` into the row `then`; None stands for no row."""
+        if now is not None:
+            return self.delete(now) if then is None else self.update(now, then)
+        if then is None:
+            raise MalformedPlan(f"{_title(self._table)}: a change with a row neither before nor after")
+        insert = self.insert([self.row(then)])
+        return self._leniently(insert, self._whole, then) if self.has_error_value(then) else insert
+
+    def row(self, row: Row) -> str:
+        """Return the row as `insert` takes it."""
+        try:
+            return f"({self._values(row)})"
+        except _UNFIT as error:
+            raise self._unfit(error, row) from None
+
+    def has_error_value(self, row: Row) -> bool:
+        """Return whether an enum holds the error value, which strict mode refuses; the row is one `row` took."""
+        return 0 in [row[at] for at in self._enums]
+
+    def insert(self, rows: Sequence[str]) -> str:
+        """Return the INSERT of rows made by `row`."""
+        return f"{self._insert}{', '.join(rows)};\n{_CHECK % f'ROW_COUNT()={len(rows)}'}"
+
+    def delete(self, row: Row) -> str:
+        """Return the DELETE of exactly this row."""
+        try:
+            return f"{self._delete}{self._conditions(row)}{self._limit}{_ONE_ROW}"
+        except _UNFIT as error:
+            raise self._unfit(error, row) from None
+
+    def update(self, now: Row, then: Row) -> str:
+        """Return the UPDATE of the row from `now` to `then`; a comment when both are the same."""
+        try:
+            if not len(now) == len(then) == len(self._names):
+                raise ValueError(f"rows of {len(now)} and {len(then)} values for {len(self._names)} columns")
+            changed = [at for at in self._written if now[at] != then[at]]
+            for at in self._floats:
+                if now[at] == then[at] == 0.0 and str(now[at]) != str(then[at]):
+                    changed.append(at)  # 0.0 and -0.0 are equal, and two values of a row
+            return self._update(self._shape(tuple(changed)), now, then)
+        except _UNFIT as error:
+            raise self._unfit(error, now, then) from None
+
+    def _update(self, shape: Shape, now: Row, then: Row) -> str:
+        sets = _joined(shape.sets, then, ", ")
+        if shape.automatic:
+            automatic = [self._automatic(at, now[at], then[at]) for at in shape.automatic]
+            sets = ", ".join([sets, *automatic] if sets else automatic)
+        if not sets:
+            return f"-- A row of {self._name} is the same before and after: nothing to write.\n"
+        where = _joined(shape.where, now, " AND ")
+        update = f"UPDATE {self._name} SET {sets}{shape.kept} WHERE {where}{self._limit}{_ONE_ROW}"
+        error_value = shape.enums and 0 in [then[at] for at in shape.enums]
+        return self._leniently(update, shape.where, then) if error_value else update
+
+    def _shape(self, changed: tuple[int, ...]) -> Shape:
+        shape = self._shapes.get(changed)
+        if shape is None:
+            if len(self._shapes) >= SHAPES_MAX:
+                self._shapes.clear()
+            names, automatic = self._names, [at for at in changed if self._table.columns[at].auto_update]
+            shape = self._shapes[changed] = Shape(
+                [Part(at, f"{names[at]} = ", self._forms[at].write, f"{names[at]} = NULL") for at in changed if at not in automatic],
+                automatic,
+                "".join([f", {names[at]} = {names[at]}" for at in self._self_updating if at not in changed]),
+                self._guard(changed) if self._key else self._whole,
+                [at for at in self._enums if at in changed],
+            )
+        return shape
+
+    def _guard(self, columns: Sequence[int]) -> list[Part]:
+        """The conditions that find the row by its key and hold it to be as expected in these columns.
+
+        What the database computes is not compared, nor what it sets on an update: any later update would be in the way.
+        """
+        guarded = [at for at in columns if at not in self._table.key and not self._table.columns[at].auto_update]
+        return self._key + [self._exact_part(at) for at in guarded]
+
+    def _exact_part(self, at: int) -> Part:
+        return Part(at, f"{self._forms[at].side} = ", self._forms[at].exact, f"{self._names[at]} IS NULL")
+
+    def _key_parts(self, at: int) -> list[Part]:
+        """Plain `=` for the index, and the bytes where a collation could take two values for one."""
+        name, form = self._names[at], self._forms[at]
+        exact = [] if form.side == name else [self._exact_part(at)]
+        return [Part(at, f"{name} = ", form.write, f"{name} IS NULL"), *exact]
+
+    def _automatic(self, at: int, now: Any, then: Any) -> str:
+        """Restore a column that updates itself only where it still is what the log left."""
+        name, write = self._names[at], self._forms[at].write
+        logged, restored = ("NULL" if value is None else write(value) for value in (now, then))
+        return f"{name} = IF({name} <=> {logged}, {restored}, {name})"
+
+    def _leniently(self, statement: str, where: Sequence[Part], row: Row) -> str:
+        """Outside strict mode the server bends values until they fit, so what it stored is looked at."""
+        stored = f"EXISTS(SELECT 1 FROM {self._name} WHERE {_joined(where, row, ' AND ')})"
+        return f"{_LENIENT}{statement}{_STRICT}{_CHECK % stored}"
+
+    def _unfit(self, error: Exception, *rows: Row) -> MalformedPlan:
+        """Return the error that names the first value that does not fit its column."""
+        for row in rows:
+            for column, form, value in zip(self._table.columns, self._forms, row, strict=False):
+                try:
+                    if value is not None:
+                        form.exact(value)
+                        form.write(value)
+                except _UNFIT as found:
+                    return MalformedPlan(f"{_title(self._table)}: {value!r:.80} is no value of {column.name} {column.type}: {found}")
+        return MalformedPlan(f"{_title(self._table)}: {error}")
+
+
+def _may_update_itself(column: Column) -> bool:
+    return _base_type(column) in ("timestamp", "datetime") if column.auto_update is None else column.auto_update
+
+
+# --- the script -------------------------------------------------------------------------------------------------------------
+
+
+def _script(operations: Iterable[tuple[TransactionInfo, RowChanges]], header: Sequence[str]) -> Iterator[str]:
+    yield _HEAD.format(comments="".join(map(_comment, header)))
+    writers: dict[Table, Statements] = {}
+    count = 0
+    for transaction, group in groupby(operations, key=lambda operation: operation[0]):
+        count += 1
+        yield f"\n{_comment(f'Transaction {transaction.id} {transaction.comment}')}START TRANSACTION;\n"
+        yield from _statements((changes for _, changes in group), writers)
+        yield "COMMIT;\n"
+    yield f"\n-- End of the undo: {count} transactions.\n"
+
+
+def _comment(text: str) -> str:
+    return f"-- {' '.join(_NOT_IN_COMMENT.sub(' ', text).split())}\n"
+
+
+def _statements(operations: Iterable[RowChanges], writers: dict[Table, Statements]) -> Iterator[str]:
+    """Yield the statements of one transaction; neighbouring rows to insert into one table become one INSERT."""
+    pending: list[str] = []
+    size = 0
+    table: Table | None = None
+    owner: Statements
+    for changes in operations:
+        if changes.table is not table:  # a table is found by its value, which takes a while
+            table = changes.table
+            writer = writers.get(table) or writers.setdefault(table, Statements(table))
+        for now, then in changes.rows:
+            row = writer.row(then) if now is None and then is not None else ""
+            if row and writer.has_error_value(then):
+                row = ""
+            if pending and not (row and owner is writer and len(pending) < INSERT_ROWS_MAX and size + len(row) <= INSERT_CHARACTERS_MAX):
+                yield owner.insert(pending)
+                pending, size = [], 0
+            if row:
+                pending.append(row)
+                size += len(row)
+                owner = writer
+            else:
+                yield writer.statement(now, then)
+    if pending:
+        yield owner.insert(pending)

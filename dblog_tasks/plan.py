@@ -1,0 +1,533 @@
+"""The plan file: a folder that a person approves and a machine replays.
+
+    manifest.json                          written last and exclusively: a folder without one is no plan
+    steps/<file>-<n>-<hash>.jsonl.zst      what is to be undone, in log order, as the log has it; read back newest first, reversed
+    omitted/<file>-<n>-<hash>.jsonl.zst    what was inside the filters and cannot be undone, and why
+    conflicts/<n>-<hash>.jsonl.zst         later changes to the same rows, as far as the logs tell
+
+A segment is Zstandard over lines of JSON, at most some MB of them, so that reading newest first holds one segment. Its name ends
+with the beginning of the SHA-256 of its lines: what two attempts write differs in name or is the same. Lines of `steps`:
+
+    {"table": 0, "schema": …, "name": …, "columns": […], "key": […]}        once a segment, before its first use
+    {"transaction": 0, "id": …, "start": …, "end": …, "time": …, …}         likewise
+    {"at": position, "in": transaction, "of": table, "rows": [[before, after], …]}
+    {"at": position, "in": transaction, "database": n, "do": […], "undo": […], "grade": …}
+    {"at": position, "in": transaction, "operation": …}                      of a backend's own: as it is, already the undo
+
+Values: JSON's own; bytes are {"base64": …}; null is NULL. Decimals and temporals are text.
+
+The plan id is the SHA-256 over driver, source, filter, logs, both checkpoints and the hashes of steps and omitted: the same log
+and filter give the same id wherever the plan lies.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+import hashlib
+from typing import Any
+
+import orjson
+import zstandard
+
+from dblog_tasks import __version__, ledger as words, storage
+from dblog_tasks.errors import MalformedPlan, OutputExists
+from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, Position, RowChanges, Source, Table, Transaction
+from dblog_tasks.ledger import Ledger
+from dblog_tasks.recovery import RecoveryStep
+
+FORMAT = "dblog-plan/1"
+MANIFEST = "manifest.json"
+MANIFEST_MAX = 64 << 20
+SEGMENT_MAX = 4 << 20  # bytes of lines; one event may be larger
+STEPS, OMITTED, CONFLICTS = "steps", "omitted", "conflicts"
+BIGGEST = 20  # transactions the manifest names
+INSERT, UPDATE, DELETE, COMMAND = "insert", "update", "delete", "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a plan.
+
+    Attributes:
+        kind: steps, omitted or conflicts.
+        name: below the plan's folder.
+        sha256: of its lines.
+        size: bytes of its lines.
+        events, rows: what it holds.
+    """
+
+    kind: str
+    name: str
+    sha256: str
+    size: int
+    events: int
+    rows: int = 0
+
+    def to_json(self) -> JsonObject:
+        """Return the segment as a JSON object; `Segment(**value)` gives it back."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """What was planned of one log file: small values, the steps themselves lie in segments.
+
+    Attributes:
+        log: name and identity of the file.
+        start, end: the part of it that was dealt with.
+        ledger: what became of its events.
+        segments: in log order.
+        tables: rows by table and operation.
+        transactions: the biggest, with their number of rows.
+        transaction_count: of transactions with steps.
+        partly: transactions of which the selection left something out, and the tables of that.
+        omissions: the fix by reason.
+        named: names of the selected transactions that a filter asked for.
+        span: commit times of the first and last transaction, of all in the file.
+    """
+
+    log: tuple[str, str]
+    start: Checkpoint
+    end: Checkpoint
+    ledger: Ledger
+    segments: tuple[Segment, ...] = ()
+    tables: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    transactions: tuple[tuple[int, Transaction], ...] = ()
+    transaction_count: int = 0
+    partly: tuple[int, tuple[str, ...]] = (0, ())
+    omissions: Mapping[str, str] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
+    span: tuple[datetime, datetime] | None = None
+
+
+class SegmentWriter:
+    """Writes lines into segments of one kind below a plan's folder."""
+
+    def __init__(self, folder: str, kind: str, stem: str, storage_options: Mapping[str, Any]) -> None:
+        self.segments: list[Segment] = []
+        self._folder, self._kind, self._stem, self._options = folder, kind, stem, storage_options
+        self._lines: list[bytes] = []
+        self._size = self._events = self._rows = 0
+
+    def add(self, line: Any, *, events: int = 0, rows: int = 0) -> bool:
+        """Add a line; return whether the segment is full and was written."""
+        data = orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+        self._lines.append(data)
+        self._size += len(data)
+        self._events += events
+        self._rows += rows
+        return self._size >= SEGMENT_MAX
+
+    def flush(self) -> None:
+        """Write what is pending as a segment."""
+        if not self._lines:
+            return
+        lines = b"".join(self._lines)
+        digest = hashlib.sha256(lines).hexdigest()
+        name = f"{self._kind}/{self._stem}-{len(self.segments):04}-{digest[:12]}.jsonl.zst"
+        storage.write_file(storage.join(self._folder, name), zstandard.compress(lines, 3), self._options)
+        self.segments.append(Segment(self._kind, name, digest, len(lines), self._events, self._rows))
+        self._lines, self._size, self._events, self._rows = [], 0, 0, 0
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for."""
+    if isinstance(value, bytes):
+        return {"base64": b64encode(value).decode("ascii")}
+    raise TypeError(f"a value of type {type(value).__name__} cannot stand in a plan")
+
+
+class PartWriter:
+    """Takes the selected events of one log file, gives each its verdict, and writes steps and omissions."""
+
+    def __init__(self, folder: str, file: str, ledger: Ledger, storage_options: Mapping[str, Any], *, tail_waits: bool = False) -> None:
+        """`tail_waits`: what is not committed is left to the next run instead of being an omission."""
+        self._ledger = ledger
+        self._tail_waits = tail_waits
+        self._steps = SegmentWriter(folder, STEPS, file, storage_options)
+        self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
+        self._tables: dict[int, tuple[int, Table]] = {}  # number in this segment by identity; the table is kept alive
+        self._transactions: dict[str, int] = {}
+        self._rows: dict[str, int] = {}  # of the transactions that are open in this file
+        self.tables: dict[str, Counter[str]] = {}
+        self.biggest: list[tuple[int, Transaction]] = []
+        self.transaction_count = 0
+        self.partly: dict[str, tuple[str, ...]] = {}
+        self.omissions: dict[str, str] = {}
+        self.named: set[str] = set()
+        self._current: tuple[Transaction, int] | None = None
+
+    def add(self, event: Event) -> None:
+        """Give one event its verdict."""
+        transaction: Transaction | None = getattr(event, "transaction_info", None)
+        if transaction is not None:
+            self.named.update(transaction.names)
+        omission: Omission | None = getattr(event, "omission", None)
+        operation = _forward(event) if omission is None else None
+        if omission is not None and self._tail_waits and _uncommitted(transaction):
+            self._ledger.not_needed[words.NEXT_RUN] += 1
+        elif omission is not None:
+            self._omit(event, transaction, omission)
+        elif operation is None:
+            self._ledger.not_needed[words.STRUCTURE] += 1
+        else:
+            self._step(event, transaction, operation)
+
+    def _omit(self, event: Event, transaction: Transaction | None, omission: Omission) -> None:
+        self._ledger.omitted[omission.reason] += 1
+        self.omissions.setdefault(omission.reason, omission.fix)
+        line = {
+            "at": event.position.value,
+            "kind": event.kind,
+            "table": ".".join(event.table) if event.table else None,
+            "transaction": transaction.id if transaction else None,
+            "time": event.time.isoformat() if event.time else None,
+            "reason": omission.reason,
+            "fix": omission.fix,
+        }
+        if self._omitted.add(line, events=1):
+            self._omitted.flush()
+
+    def _step(self, event: Event, transaction: Transaction | None, operation: Any) -> None:
+        rows = len(operation.rows) if isinstance(operation, RowChanges) else 1
+        line: JsonObject = {"at": event.position.value, "in": self._transaction(transaction, rows)}
+        if isinstance(operation, RowChanges):
+            line |= {"of": self._table(operation.table), "rows": operation.rows}
+            self._count(operation)
+        elif isinstance(operation, CommandChange):
+            line |= {"database": operation.database, "do": operation.do, "undo": operation.undo, "grade": operation.grade}
+            self.tables.setdefault(f"db{operation.database}", Counter())[COMMAND] += 1
+        else:
+            line |= {"operation": operation}
+        self._ledger.undone += 1
+        self._ledger.rows_undone += rows
+        if self._steps.add(line, events=1, rows=rows):
+            self._steps.flush()
+            self._tables, self._transactions = {}, {}
+
+    def _count(self, changes: RowChanges) -> None:
+        counts = self.tables.setdefault(f"{changes.table.schema}.{changes.table.name}", Counter())
+        for before, after in changes.rows[:1]:  # all rows of an event are of one kind
+            counts[INSERT if before is None else DELETE if after is None else UPDATE] += len(changes.rows)
+
+    def _table(self, table: Table) -> int:
+        found = self._tables.get(id(table))
+        if found is None:
+            found = self._tables[id(table)] = (len(self._tables), table)
+            self._steps.add({"table": found[0], **table.to_json()})
+        return found[0]
+
+    def _transaction(self, transaction: Transaction | None, rows: int) -> int | None:
+        if transaction is None:
+            return None
+        if self._current is None or self._current[0] is not transaction:
+            self._close_transaction()
+            self._current = (transaction, 0)
+        self._current = (transaction, self._current[1] + rows)
+        number = self._transactions.get(transaction.id)
+        if number is None:
+            number = self._transactions[transaction.id] = len(self._transactions)
+            self._steps.add({"transaction": number, **transaction_json(transaction)})
+        return number
+
+    def _close_transaction(self) -> None:
+        if self._current is not None:
+            transaction, rows = self._current
+            self.transaction_count += 1
+            if transaction.also_touched:
+                self.partly[transaction.id] = transaction.also_touched
+            self.biggest = sorted([*self.biggest, (rows, transaction)], key=lambda found: -found[0])[:BIGGEST]
+            self._current = None
+
+    def finish(self) -> tuple[Segment, ...]:
+        """Write what is pending; return the segments, steps first."""
+        self._close_transaction()
+        self._steps.flush()
+        self._omitted.flush()
+        return (*self._steps.segments, *self._omitted.segments)
+
+
+def _uncommitted(transaction: Transaction | None) -> bool:
+    return transaction is not None and transaction.problem is not None and transaction.problem.reason == "not committed in this log"
+
+
+def _forward(event: Event) -> Any:
+    """Return what is kept of an event that can be undone: its change where that can be reversed later, else the undo itself."""
+    if getattr(event, "operation", ...) is None:
+        return None
+    change = getattr(event, "change", None) or (event.body if isinstance(event.body, RowChanges | CommandChange) else None)
+    if change is not None:
+        return change
+    reverse: Callable[[], Any] | None = getattr(event, "reverse", None)
+    return reverse() if reverse else None
+
+
+def transaction_json(transaction: Transaction) -> JsonObject:
+    """Return a transaction as a JSON object."""
+    return {
+        "id": transaction.id,
+        "start": transaction.start.value,
+        "end": transaction.end.value,
+        "time": transaction.time.isoformat() if transaction.time else None,
+        "names": transaction.names,
+        "thread": transaction.thread,
+        "statements": transaction.statements,
+        "also_touched": transaction.also_touched,
+    }
+
+
+def _transaction(value: Mapping[str, Any], driver: str) -> Transaction:
+    return Transaction(
+        value["id"],
+        Position(driver, value["start"]),
+        Position(driver, value["end"]),
+        datetime.fromisoformat(value["time"]) if value["time"] else None,
+        tuple(value["names"]),
+        value["thread"],
+        tuple(value["statements"]),
+        tuple(value["also_touched"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """What the second pass over the logs found.
+
+    Attributes:
+        hard: rows whose undo would meet another value, no row, or a row that took its key.
+        soft: rows of which another column was changed later.
+        position, time: how far the logs were known.
+        unknown: tables whose later changes could not be compared, and why.
+        segments: the conflicts themselves.
+        keys: distinct keys the plan touches, by table.
+    """
+
+    hard: int = 0
+    soft: int = 0
+    position: str = ""
+    time: str = ""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    keys: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> JsonObject:
+        """Return the finding as a JSON object, without its segments."""
+        return {
+            "hard": self.hard,
+            "soft": self.soft,
+            "known_up_to": {"position": self.position, "time": self.time},
+            "unknown": dict(sorted(self.unknown.items())),
+            "keys": dict(sorted(self.keys.items())),
+        }
+
+
+def filter_id(filters: Any) -> str:
+    """Return a short name of a filter: equal filters have equal names, in every process."""
+    return hashlib.sha256(orjson.dumps(filters, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def plan_id(manifest: Mapping[str, Any]) -> str:
+    """Return the id of a plan: what it does and from what it was made, not where it lies or when it was made."""
+    content = {name: manifest[name] for name in ("driver", "source", "filter", "logs", "start", "end")}
+    content["segments"] = [segment["sha256"] for segment in manifest["segments"] if segment["kind"] != CONFLICTS]
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def manifest_of(driver: str, source: Source, filters: Any, parts: Sequence[LogPart], conflicts: Conflicts) -> JsonObject:
+    """Return the manifest of a plan made of these parts, in log order."""
+    ledger = sum((part.ledger for part in parts), Ledger())
+    tables: dict[str, Counter[str]] = {}
+    for part in parts:
+        for table, counts in part.tables.items():
+            tables.setdefault(table, Counter()).update(counts)
+    biggest = sorted((found for part in parts for found in part.transactions), key=lambda found: -found[0])[:BIGGEST]
+    manifest: JsonObject = {
+        "format": FORMAT,
+        "made_by": f"dblog-tasks {__version__}",
+        "driver": driver,
+        "source": source.to_json(),
+        "logs": [{"name": name, "identity": identity} for name, identity in (part.log for part in parts)],
+        "filter": filters,
+        "start": parts[0].start.to_json(),
+        "end": parts[-1].end.to_json(),
+        "tables": {table: dict(sorted(counts.items())) for table, counts in sorted(tables.items())},
+        "transactions": {
+            "count": sum(part.transaction_count for part in parts),
+            "biggest": [{"rows": rows, **transaction_json(transaction)} for rows, transaction in biggest],
+            "partly_selected": sum(part.partly[0] for part in parts),
+            "also_touched": sorted({table for part in parts for table in part.partly[1]}),
+        },
+        "ledger": ledger.to_json(),
+        "fixes": {reason: fix for part in parts for reason, fix in part.omissions.items()},
+        "conflicts": conflicts.to_json(),
+        "segments": [segment.to_json() for part in parts for segment in part.segments] + [segment.to_json() for segment in conflicts.segments],
+    }
+    return {"plan": plan_id(manifest), **manifest}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A complete plan.
+
+    Attributes:
+        url: its folder.
+        manifest: what it says of itself.
+        storage_options: to read its segments with.
+    """
+
+    url: str
+    manifest: Mapping[str, Any]
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The name an approval gives it."""
+        return str(self.manifest["plan"])
+
+    @property
+    def start(self) -> Checkpoint:
+        """Where it begins: events after this."""
+        return Checkpoint.from_json(self.manifest["start"])
+
+    @property
+    def end(self) -> Checkpoint:
+        """Where it ends; the next plan starts here."""
+        return Checkpoint.from_json(self.manifest["end"])
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of every event."""
+        return Ledger.from_json(self.manifest["ledger"])
+
+    def segments(self, kind: str) -> list[Segment]:
+        """Return the segments of a kind, in log order."""
+        return [Segment(**value) for value in self.manifest["segments"] if value["kind"] == kind]
+
+    def lines(self, segment: Segment) -> Iterator[JsonObject]:
+        """Yield the lines of a segment in log order. Raises MalformedPlan when they are not what the manifest says."""
+        where = storage.join(self.url, segment.name)
+        data = storage.read_file(where, self.storage_options)
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+                lines = reader.read(segment.size + 1)
+        except zstandard.ZstdError as error:
+            raise MalformedPlan(f"the segment cannot be unpacked: {error}", where=where) from None
+        if hashlib.sha256(lines).hexdigest() != segment.sha256:
+            raise MalformedPlan("the segment is not the one the manifest names", where=where, hint="make the plan again")
+        return map(orjson.loads, lines.splitlines())
+
+    def steps(self) -> Iterator[RecoveryStep]:
+        """Yield the steps newest first, each reversed: ready to be replayed in this order."""
+        for segment in reversed(self.segments(STEPS)):
+            yield from reversed(list(self.steps_of(segment)))
+
+    def positions(self) -> Iterator[str]:
+        """Yield the positions of the steps, in log order."""
+        return (line["at"] for segment in self.segments(STEPS) for line in self.lines(segment) if "at" in line)
+
+    def steps_of(self, segment: Segment) -> Iterator[RecoveryStep]:
+        driver, source = self.manifest["driver"], Source.from_json(self.manifest["source"])
+        tables: list[Table] = []
+        transactions: list[Transaction] = []
+        for line in self.lines(segment):
+            if "table" in line:
+                tables.append(Table.from_json(line))
+            elif "transaction" in line:
+                transactions.append(_transaction(line, driver))
+            else:
+                transaction = None if line["in"] is None else transactions[line["in"]]
+                yield RecoveryStep(Checkpoint(source, Position(driver, line["at"])), _operation(line, tables), transaction)
+
+    def omitted(self) -> Iterator[JsonObject]:
+        """Yield what could not be undone, in log order."""
+        return (line for segment in self.segments(OMITTED) for line in self.lines(segment))
+
+    def conflicts(self) -> Iterator[JsonObject]:
+        """Yield the later changes to the plan's rows, in log order."""
+        return (line for segment in self.segments(CONFLICTS) for line in self.lines(segment))
+
+
+def _operation(line: JsonObject, tables: Sequence[Table]) -> Any:
+    """Return the undo of one line."""
+    if "rows" in line:
+        table = tables[line["of"]]
+        packed = any(isinstance(value, dict) for pair in line["rows"] for row in pair if row for value in row)
+        unpack = _unpacked if packed else _row
+        return RowChanges(table, [(unpack(before), unpack(after)) for before, after in line["rows"]]).reverse()
+    if "do" in line:
+        return CommandChange(line["database"], _unpacked(line["do"]), _unpacked(line["undo"]), line["grade"]).reverse()
+    return line["operation"]
+
+
+def _row(values: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _unpacked(values: list[Any] | None) -> Any:
+    if values is None:
+        return None
+    return tuple(b64decode(value["base64"]) if isinstance(value, dict) else value for value in values)
+
+
+def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
+    """Return the plan in a folder. Raises MalformedPlan when there is none or it is not whole."""
+    where = storage.join(url, MANIFEST)
+    if not storage.exists(where, storage_options):
+        plans = [name for name in storage.list_folder(url, storage_options) if storage.exists(storage.join(url, name, MANIFEST), storage_options)]
+        if len(plans) == 1:
+            return read_plan(storage.join(url, plans[0]), storage_options)
+        held = f"it holds the plans {', '.join(plans[:5])}" if plans else "a plan is a folder with a manifest.json"
+        raise MalformedPlan("no plan here", where=url, hint=held)
+    try:
+        manifest = orjson.loads(storage.read_file(where, storage_options, MANIFEST_MAX))
+        if manifest["format"] != FORMAT:
+            raise MalformedPlan(f"format {manifest['format']!r:.40}, expected {FORMAT!r}", where=where)
+        if plan_id(manifest) != manifest["plan"]:
+            raise MalformedPlan("the manifest is not the one that was written: its id does not match", where=where, hint="make the plan again")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MalformedPlan("the manifest cannot be read", where=where, hint="make the plan again") from None
+    return Plan(url, manifest, storage_options)
+
+
+def write_manifest(url: str, manifest: JsonObject, storage_options: Mapping[str, Any]) -> Plan:
+    """Make a folder of segments a plan; return it, or the plan of the same start that somebody else finished first."""
+    data = orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if storage.write_exclusively(storage.join(url, MANIFEST), data, storage_options):
+        return Plan(url, manifest, storage_options)
+    return read_plan(url, storage_options)
+
+
+def refuse_existing(url: str, storage_options: Mapping[str, Any]) -> None:
+    """Raise OutputExists when something is where a plan should go."""
+    held = set(storage.list_folder(url, storage_options))
+    if MANIFEST in held:
+        raise OutputExists("a plan is here already", where=url, hint="give another --out, or remove it")
+    if held - {STEPS, OMITTED, CONFLICTS}:
+        raise OutputExists(f"the folder is not empty: {sorted(held)[0]}", where=url, hint="give another --out")
+
+
+def check(plan: Plan) -> list[str]:
+    """Read all of a plan; return what does not agree in it: nothing for a whole one."""
+    problems = [] if plan.ledger.balanced else [f"ledger: {plan.ledger.accounted} events have a verdict, {plan.ledger.total} were read"]
+    undone = rows = omitted = 0
+    for segment in (*plan.segments(STEPS), *plan.segments(OMITTED), *plan.segments(CONFLICTS)):
+        try:
+            found = [line for line in plan.lines(segment) if "at" in line]
+        except MalformedPlan as error:
+            problems.append(str(error))
+            continue
+        undone += len(found) if segment.kind == STEPS else 0
+        omitted += len(found) if segment.kind == OMITTED else 0
+        rows += sum(len(line.get("rows", "1")) for line in found) if segment.kind == STEPS else 0
+    counted = (("undone events", undone, plan.ledger.undone), ("undone rows", rows, plan.ledger.rows_undone), ("omitted events", omitted, plan.ledger.omitted.total()))
+    problems += [f"{what}: {found} in the segments, {said} in the ledger" for what, found, said in counted if found != said]
+    return problems
+
+
+def with_storage(plan: Plan, storage_options: Mapping[str, Any]) -> Plan:
+    """Return the plan, read with other storage options."""
+    return replace(plan, storage_options=storage_options)

@@ -1,0 +1,331 @@
+"""The verb: from logs to a plan. One part a log file, in any order and on any runner; then the second pass and the manifest.
+
+    PlanRequest ─ find_files ─▶ files ─ plan_file each ─▶ LogPart each ─ finish_plan ─▶ Plan
+
+Law: parts pass small values (names, counts, positions); steps lie in the plan's folder. The same request gives the same parts
+whoever makes them, so a part that is made twice is one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from glob import escape
+import multiprocessing
+import re
+from threading import Event as CancelEvent
+from typing import Any
+
+from dblog_tasks import plan as plans, storage
+from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
+from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
+from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, TruncatedLog
+from dblog_tasks.event import Checkpoint, Position, RowChanges, Source
+from dblog_tasks.filters import ByTime, ByTransaction, Predicate, any_of, by_kind, by_row, by_table, by_time, by_transaction, not_, predicate_json
+from dblog_tasks.ledger import Ledger
+from dblog_tasks.plan import CONFLICTS, STEPS, Conflicts, LogPart, PartWriter, Plan, SegmentWriter, manifest_of
+from dblog_tasks.storage import LogFile
+
+Progress = Callable[[LogPart], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is to be planned, from what, to where.
+
+    Attributes:
+        driver: of the log.
+        logs: URLs.
+        out: the plan's folder; with `resume` the folder that holds the plans of all runs.
+        source: name of whose log it is; the logs' own name when empty.
+        selection: predicates that must all hold.
+        start, stop: events after the one, up to and including the other.
+        schema: URL of CREATE TABLE statements, or a DSN.
+        storage_options: for fsspec.
+        whole_transactions: undo transactions wholly when any of their events is selected.
+        own_replays: undo our own replays too.
+        resume: go on after the end of the last plan of the same source and filter; what is not committed waits.
+    """
+
+    driver: str
+    logs: tuple[str, ...]
+    out: str
+    source: str = ""
+    selection: tuple[Predicate, ...] = ()
+    start: Checkpoint = Checkpoint()
+    stop: Position = Position()
+    schema: str = ""
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    whole_transactions: bool = False
+    own_replays: bool = False
+    resume: bool = False
+
+    @property
+    def filter(self) -> Any:
+        """The filter as JSON: what makes two requests ask for the same."""
+        return {
+            "selection": [predicate_json(predicate) for predicate in self.selection],
+            "stop": self.stop.value,
+            "whole_transactions": self.whole_transactions,
+            "own_replays": self.own_replays,
+        }
+
+
+def parse_time(text: str, option: str) -> datetime:
+    """Return the instant a text names. Raises InvalidInput when it is none or has no zone."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{text!r:.60} is no time", where=option, hint="write 2026-11-23T14:02:00Z or 2026-11-23 14:02:00+01:00") from None
+    if time.tzinfo is None:
+        raise InvalidInput(f"{text!r} has no zone", where=option, hint=f"write {text}Z for UTC, or an offset like {text}+02:00")
+    return time
+
+
+def selection(
+    *,
+    tables: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    since: str = "",
+    until: str = "",
+    transactions: Sequence[str] = (),
+    where: str = "",
+) -> tuple[Predicate, ...]:
+    """Return the predicates for what a person asked for: all must hold, several values of one any; `!value` rules out.
+
+    Raises InvalidInput for a time without a zone or an expression that cannot be read.
+    """
+    chosen: list[Predicate] = []
+    for values, make in ((tables, by_table), (kinds, by_kind), (transactions, by_transaction)):
+        wanted = [make(value) for value in values if not value.startswith("!")]
+        chosen += [any_of(*wanted)] if len(wanted) > 1 else wanted
+        chosen += [not_(make(value[1:])) for value in values if value.startswith("!")]
+    if since or until:
+        chosen.append(by_time(parse_time(since, "--since") if since else None, parse_time(until, "--until") if until else None))
+    if where:
+        from dblog_tasks.expression import parse  # noqa: PLC0415 - its parser takes long to import
+
+        chosen.append(by_row(parse(where)))
+    return tuple(chosen)
+
+
+def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
+    """Return the files that hold the part of the log that is asked for, in log order."""
+    files = storage.find_logs(request.logs, request.storage_options)
+    names = [file.name for file in files]
+    first = _index(names, request.start.position) if request.start else 0
+    last = _index(names, request.stop) if request.stop else len(files) - 1
+    if first > last:
+        raise InvalidInput(f"the start {request.start.position.value} lies after the stop {request.stop.value}")
+    return files[first : last + 1]
+
+
+def _index(names: Sequence[str], position: Position) -> int:
+    name = position.value.rpartition(":")[0]
+    if name in names:
+        return names.index(name)
+    if not name and len(names) == 1:
+        return 0
+    raise InvalidCheckpoint(f"position {position.value} is not in these logs", hint=f"they are {names[0]} to {names[-1]}")
+
+
+def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], cancel: CancelEvent | None = None) -> LogPart:
+    """Write the steps of one log file below the plan's folder and return what was found. `request.out` is the plan's folder."""
+    ledger, last = Ledger(), file == files[-1]
+    options = _options(request, file, ledger, cancel, first=file == files[0], last=last)
+    with default_registry.get(request.driver).open(options) as decoder:
+        writer = PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=request.resume and last)
+        try:
+            for event in decoder:
+                writer.add(event)
+        except TruncatedLog:
+            if not (request.resume and last):  # a file the server still writes: what is whole is planned, the rest next time
+                raise
+        segments = writer.finish()
+    end = request.stop if last and request.stop else None
+    checkpoint: Checkpoint = getattr(decoder, "checkpoint", Checkpoint())
+    return LogPart(
+        (file.name, checkpoint.log),
+        options.checkpoint,
+        replace(checkpoint, position=end) if end else checkpoint,
+        ledger,
+        segments,
+        {table: dict(counts) for table, counts in writer.tables.items()},
+        tuple(writer.biggest),
+        writer.transaction_count,
+        (len(writer.partly), tuple(sorted({table for tables in writer.partly.values() for table in tables}))),
+        writer.omissions,
+        frozenset(writer.named & _asked_for(request.selection)),
+        getattr(decoder, "span", None),
+    )
+
+
+def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: CancelEvent | None, *, first: bool, last: bool) -> OpenOptions:
+    return open_options(
+        source=Source(request.driver, request.source) if request.source else None,
+        path=file.url,
+        checkpoint=request.start if first else Checkpoint(),
+        stop=request.stop if last else Position(),
+        selection=request.selection,
+        storage_options=request.storage_options,
+        schema=request.schema,
+        ledger=ledger,
+        cancel=cancel,
+        whole_transactions=request.whole_transactions,
+        own_replays=request.own_replays,
+    )
+
+
+def _asked_for(predicates: Sequence[Predicate]) -> set[str]:
+    """Return the names of the transactions a selection asks for."""
+    found: set[str] = set()
+    for predicate in predicates:
+        found |= {predicate.transaction} if isinstance(predicate, ByTransaction) else _asked_for(getattr(predicate, "predicates", ()))
+    return found
+
+
+def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEvent | None = None) -> Plan:
+    """Look for conflicts, write the manifest and return the plan; the parts are in log order.
+
+    Raises InvalidInput when a transaction that was asked for, or the time window, is not in the logs at all.
+    """
+    if not request.resume:
+        _check_found(request, parts)
+    source = Source(request.driver, request.source or parts[0].end.source.name)
+    draft = manifest_of(request.driver, source, request.filter, parts, Conflicts())
+    conflicts = _conflicts(request, Plan(request.out, draft, request.storage_options), cancel)
+    manifest = manifest_of(request.driver, source, request.filter, parts, conflicts)
+    return plans.write_manifest(request.out, manifest, request.storage_options)
+
+
+def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
+    missing = _asked_for(request.selection) - {name for part in parts for name in part.named}
+    if missing:
+        raise InvalidInput(
+            f"transaction {sorted(missing)[0]} is not in these logs, or the other filters leave nothing of it",
+            hint="`dblog inspect` names the transactions of a log",
+        )
+    spans = [part.span for part in parts if part.span]
+    windows = [predicate for predicate in request.selection if isinstance(predicate, ByTime)]
+    if spans and windows:
+        earliest, latest = min(span[0] for span in spans), max(span[1] for span in spans)
+        window = windows[0]
+        if (window.since and window.since > latest) or (window.until and window.until <= earliest):
+            raise InvalidInput(f"the window lies outside the log, which holds {earliest.isoformat()} to {latest.isoformat()}")
+
+
+def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> Conflicts:
+    """Go over the plan's tables once more, from its first step to the end of the logs."""
+    tables = [table for table in draft.manifest["tables"] if not table.startswith("db") or "." in table]
+    if not tables:
+        commands = dict.fromkeys(draft.manifest["tables"], "later commands on the same keys are not compared")
+        return Conflicts(position=draft.end.position.value, unknown=commands)
+    first = next(step_start(draft), None)
+    files = find_files(replace(request, stop=Position(), start=Checkpoint(position=first) if first else Checkpoint()))
+    options = open_options(
+        path=tuple(file.url for file in files),
+        checkpoint=Checkpoint(position=first) if first else None,
+        selection=(any_of(*(by_table(escape(table)) for table in tables)),),
+        storage_options=request.storage_options,
+        schema=request.schema,
+        cancel=cancel,
+    )
+    writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
+    touched, unknown = TouchedRows(), dict[str, str]()
+    try:
+        with default_registry.get(request.driver).open(options) as decoder:
+            try:
+                for conflict in find_conflicts(_forward(draft), decoder, touched, unknown):
+                    if writer.add(conflict.to_json(), events=1):
+                        writer.flush()
+            except TruncatedLog:
+                if not request.resume:
+                    raise
+            writer.flush()
+            known = getattr(decoder, "checkpoint", Checkpoint()).position.value
+            span = getattr(decoder, "span", None)
+            counts = (touched.count(HARD), touched.count(SOFT))
+            return Conflicts(*counts, known, span[1].isoformat() if span else "", unknown, tuple(writer.segments), touched.keys())
+    finally:
+        touched.close()
+
+
+def step_start(draft: Plan) -> Iterator[Position]:
+    """Yield where the transactions of the steps start, in log order."""
+    for segment in draft.segments(STEPS):
+        for line in draft.lines(segment):
+            if "transaction" in line:
+                yield Position(draft.manifest["driver"], line["start"])
+
+
+def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges]]:
+    """Yield position and changes of the steps, in log order, as the log has them."""
+    for segment in draft.segments(STEPS):
+        for step in draft.steps_of(segment):
+            if isinstance(step.operation, RowChanges):
+                yield step.checkpoint.position.value, step.operation.reverse()
+
+
+def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None = None, cancel: CancelEvent | None = None) -> Plan:
+    """Make a plan from beginning to end in this process, or in `jobs` processes; nothing is left behind when it fails.
+
+    With `request.resume`, a plan that was finished for the same start is returned as it is. Raises DblogError.
+    """
+    request = located(request)
+    if request.resume and storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
+        return plans.read_plan(request.out, request.storage_options)
+    if not request.resume:
+        plans.refuse_existing(request.out, request.storage_options)
+    existed = bool(storage.list_folder(request.out, request.storage_options))
+    try:
+        files = find_files(request)
+        parts = []
+        for part in _parts(request, files, jobs, cancel):
+            parts.append(part)
+            if progress:
+                progress(part)
+        return finish_plan(request, parts, cancel)
+    except (DblogError, KeyboardInterrupt):
+        if not existed and not request.resume:
+            storage.remove_folder(request.out, request.storage_options)
+        raise
+
+
+def _parts(request: PlanRequest, files: Sequence[LogFile], jobs: int, cancel: CancelEvent | None) -> Iterator[LogPart]:
+    if jobs <= 1 or len(files) == 1:
+        yield from (plan_file(request, file, files, cancel) for file in files)
+        return
+    with ProcessPoolExecutor(min(jobs, len(files)), mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(plan_file, [request] * len(files), files, [files] * len(files))
+
+
+def located(request: PlanRequest) -> PlanRequest:
+    """Return the request with the plan's own folder as `out`; with `resume`, named by source, filter and start, which is where the last plan ended."""
+    if not request.resume:
+        return request
+    stem = folder_stem(request)
+    last = last_plan(request.out, stem, request.storage_options, default_registry.get(request.driver))
+    start = last.end if last else request.start
+    return replace(request, start=start, out=storage.join(request.out, f"{stem}{slug(start.position.value or 'begin')}"))
+
+
+def folder_stem(request: PlanRequest) -> str:
+    """Return how the folders of plans of this source and filter begin."""
+    name = request.source or storage.find_logs(request.logs, request.storage_options)[0].name.partition(".")[0]
+    return f"{slug(name)}-{plans.filter_id(request.filter)}-"
+
+
+def slug(text: str) -> str:
+    """Return the text as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_") or "_"
+
+
+def last_plan(folder: str, stem: str, storage_options: Mapping[str, Any], backend: Backend) -> Plan | None:
+    """Return the plan of this source and filter that reaches furthest; None when there is none."""
+    names = [name for name in storage.list_folder(folder, storage_options) if name.startswith(stem)]
+    found = [storage.join(folder, name) for name in names if storage.exists(storage.join(folder, name, plans.MANIFEST), storage_options)]
+    key: Callable[[Position], Any] = getattr(backend, "position_key", lambda position: position.value)
+    made = [plans.read_plan(url, storage_options) for url in found]
+    return max(made, key=lambda plan: key(plan.end.position), default=None)

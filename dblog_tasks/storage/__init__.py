@@ -1,0 +1,34 @@
+"""Files and objects at any URL fsspec opens: which files a log is made of, their bytes, and whole files written safely.
+
+Law: the only package that opens a file or an object store. It knows file names and compression, nothing of what a log holds. No
+whole log is ever in memory, no secret in a URL, an error or a `LogFile`. fsspec is imported when a URL is first opened, the
+package of a store when that store is.
+
+    options.py      `K=V` as storage options; what looks like a secret
+    place.py        a URL and the store it is in; every failure of a store as one error
+    files.py        whole files and folders, for plans
+    compression.py  gzip and zstd, bytes in, bytes out
+    logs.py         the files of a log in their order, and their bytes
+"""
+
+from dblog_tasks.storage.files import exists, list_folder, read_file, remove_folder, writable, write_exclusively, write_file
+from dblog_tasks.storage.logs import LogFile, find_logs, head, read_blocks, size_of
+from dblog_tasks.storage.options import parse_storage_options
+from dblog_tasks.storage.place import join
+
+__all__ = [
+    "LogFile",
+    "exists",
+    "find_logs",
+    "head",
+    "join",
+    "list_folder",
+    "parse_storage_options",
+    "read_blocks",
+    "read_file",
+    "remove_folder",
+    "size_of",
+    "writable",
+    "write_exclusively",
+    "write_file",
+]

@@ -1,0 +1,203 @@
+"""Whole files and folders of a store: what plans are kept in.
+
+Law: a file is written whole or not at all wherever the store can do that; nothing here knows what is in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+import errno
+import os
+import re
+import secrets
+import stat
+
+from dblog_tasks.errors import InvalidInput, StorageError
+from dblog_tasks.storage.place import MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at, place_of, reported, store_code, stored_blocks
+
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
+_PROBE = ".dblog-writable"
+_CONFLICTS_MAX = 20
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def exists(url: str, options: Options) -> bool:
+    """Return whether there is a file or folder. Raises StorageError when that cannot be known."""
+    return place_of(url, options).info() is not None
+
+
+def list_folder(url: str, options: Options) -> list[str]:
+    """Return the names of what is in the folder, sorted, without what is still being written; empty when there is no folder."""
+    return sorted(name for name in place_of(url, options).entries() if not _UNFINISHED.fullmatch(name))
+
+
+def read_file(url: str, options: Options, limit: int | None = None) -> bytes:
+    """Return the whole content. Raises StorageError when there is none, or more than `limit` bytes of it."""
+    stop = None if limit is None else limit + 1
+    content = b"".join(stored_blocks(place_of(url, options), 0, stop, 1 << 20, missing="no such file"))
+    if limit is not None and len(content) > limit:
+        raise StorageError(f"the file has more than the {limit} bytes expected of it", where=url)
+    return content
+
+
+def write_file(url: str, data: bytes, options: Options) -> None:
+    """Write a whole file, in place of any there is; folders are made where the store has them.
+
+    On a local disk it is durable on return, and a reader finds the old file or the new one. S3 and memory do the same; other stores
+    may show a part meanwhile. What is no regular file (`/dev/stdout`) is written into. Raises StorageError.
+    """
+    place = place_of(url, options)
+    with reported("cannot be written", url):
+        _make_parent(place)
+        if not place.local:
+            place.fs.pipe_file(place.path, data)
+        elif _is_device(place.path):
+            with open(place.path, "wb") as stream:
+                stream.write(data)
+        else:
+            with _unfinished(place.path, data) as unfinished:
+                os.replace(unfinished, place.path)
+
+
+def write_exclusively(url: str, data: bytes, options: Options) -> bool:
+    """Write a whole file unless there is one; return whether this call made it.
+
+    Of concurrent callers exactly one gets True, and no reader finds a part: on a local disk (a hard link; where the disk has none,
+    exclusive creation, which may show a part), in memory (within this process), and on S3 (If-None-Match, which the store must
+    honour; when an answer is lost on its way, the one who made the file may get False). Other stores are asked first and then
+    written to, which two callers can do at once. Raises StorageError.
+    """
+    place = place_of(url, options)
+    with reported("cannot be written", url):
+        _make_parent(place)
+        return _EXCLUSIVE_WRITERS.get("file" if place.local else place.protocol, _write_if_absent)(place, data)
+
+
+def remove_folder(url: str, options: Options) -> None:
+    """Remove a folder with all in it; nothing happens when there is none. Raises StorageError; InvalidInput for no folder or a bucket."""
+    place = place_of(url, options)
+    info = place.info()
+    if info is None:
+        return
+    path = place.path.strip("/")
+    if info["type"] != "directory" or not path or (place.protocol in OBJECT_STORES and "/" not in path):
+        raise InvalidInput("only a folder inside a store can be removed", where=url)
+    with reported("cannot be removed", url):
+        place.fs.rm(place.path, recursive=True)
+
+
+def writable(url: str, options: Options) -> None:
+    """Ensure that files can be written to this folder. Raises StorageError otherwise.
+
+    A local folder need not exist, the nearest one that does is looked at. Elsewhere a small file is written and removed.
+    """
+    place = place_of(url, options)
+    with reported("cannot be written", url):
+        if not place.local:
+            _probe(place)
+            return
+        folder = os.path.abspath(place.path)
+        while not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder):
+            raise NotADirectoryError
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError
+
+
+def _probe(place: Place) -> None:
+    path = f"{place.path.rstrip('/')}/{_PROBE}"
+    place.fs.pipe_file(path, b"dblog")
+    with suppress(Exception):  # a store may allow writing but no removal; the name is always the same, so one stays at most
+        place.fs.rm_file(path)
+
+
+def _make_parent(place: Place) -> None:
+    if place.local:
+        os.makedirs(os.path.dirname(os.path.abspath(place.path)), exist_ok=True)
+    elif place.protocol not in OBJECT_STORES and place.protocol != "memory":  # there it would make a bucket, here it is not needed
+        place.fs.makedirs(place.fs._parent(place.path), exist_ok=True)  # noqa: SLF001 - fsspec has no public way
+
+
+def _is_device(path: str) -> bool:
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
+
+
+@contextmanager
+def _unfinished(path: str, data: bytes) -> Iterator[str]:
+    """Give the path of a hidden file beside `path` that holds the data, on disk; what is left of it afterwards is removed."""
+    folder, name = os.path.split(path)
+    unfinished = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(unfinished, "xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield unfinished
+        _sync_folder(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
+
+
+def _sync_folder(folder: str) -> None:
+    with suppress(OSError):  # not every file system lets a folder be synced; the file itself is on disk
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_new_local(place: Place, data: bytes) -> bool:
+    with _unfinished(place.path, data) as unfinished:
+        try:
+            os.link(unfinished, place.path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+        else:
+            return True
+    try:
+        with open(place.path, "xb") as stream:
+            stream.write(data)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write_new_s3(place: Place, data: bytes) -> bool:
+    for _ in range(_CONFLICTS_MAX):
+        try:
+            place.fs.pipe_file(place.path, data, mode="create")
+        except OSError as error:
+            if isinstance(error, FileExistsError) or store_code(error) == "PreconditionFailed":
+                return False
+            if store_code(error) != "ConditionalRequestConflict":  # another write is under way, and may yet fail
+                raise
+        else:
+            return True
+    raise StorageError("others keep writing the same file", where=place.url, hint="try again")
+
+
+def _write_new_in_memory(place: Place, data: bytes) -> bool:
+    with MEMORY_LOCK:
+        return _write_if_absent(place, data)
+
+
+def _write_if_absent(place: Place, data: bytes) -> bool:
+    if info_at(place.fs, place.path) is not None:
+        return False
+    place.fs.pipe_file(place.path, data)
+    return True
+
+
+_EXCLUSIVE_WRITERS: Mapping[str, Callable[[Place, bytes], bool]] = {
+    "file": _write_new_local,
+    "memory": _write_new_in_memory,
+    "s3": _write_new_s3,
+    "s3a": _write_new_s3,
+}

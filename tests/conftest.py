@@ -1,0 +1,57 @@
+"""Fixtures for all tests: where data is, and Prefect's own test server for those that run flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+import os
+from pathlib import Path
+import tarfile
+from typing import TypeAlias
+
+from hypothesis import settings
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FIXTURES = ROOT / os.environ.get("DBLOG_FIXTURES", "../shared/fixtures")
+Unpack: TypeAlias = Callable[[str], Path]
+
+# A deadline measures the machine, not the code. In CI a failure must be the same one on the next run.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of small real logs, made by tests/corpus/make.py."""
+    return ROOT / "tests" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Unpack:
+    """`scenario("mariadb1011/gtid")` is the unpacked folder of a large fixture; the test is skipped where those are not at hand."""
+    unpacked: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        archive = FIXTURES / f"{name}.tar.xz"
+        if not archive.exists():
+            pytest.skip(f"no fixture {name} (DBLOG_FIXTURES names their folder)")
+        if name not in unpacked:
+            folder = tmp_path_factory.mktemp("scenario")
+            with tarfile.open(archive) as files:
+                files.extractall(folder, filter="data")
+            unpacked[name] = folder / archive.name.removesuffix(".tar.xz")
+        return unpacked[name]
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """Prefect's test server with a fresh database; only tests marked `flow` should pay for it."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415 - two seconds to import
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
+    # A synchronous flow joins its heartbeat thread, which sleeps in steps of a second.
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

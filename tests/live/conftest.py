@@ -1,0 +1,53 @@
+"""Fixtures with real servers. Everything in this folder is marked `live`; without a server its tests are skipped by name, in CI they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.live.servers import MARIADB_PROGRAMS, REDIS_PROGRAMS, MariaDB, Redis, mariadb_server, missing_programs, redis_server
+
+StartMariaDB: TypeAlias = Callable[..., MariaDB]
+StartRedis: TypeAlias = Callable[..., Redis]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder as live."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+def require(programs: tuple[str, ...]) -> None:
+    """Skip the test when a program is not installed; with CI set, fail it."""
+    missing = missing_programs(programs)
+    if missing:
+        reason = f"not installed: {', '.join(missing)} (as root on Debian: make servers)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def start_mariadb() -> Iterator[StartMariaDB]:
+    """`start_mariadb(*options)` starts another MariaDB server; all are stopped at the end of the run."""
+    require(MARIADB_PROGRAMS)
+    with ExitStack() as servers:
+        yield lambda *options: servers.enter_context(mariadb_server(*options))
+
+
+@pytest.fixture(scope="session")
+def mariadb(start_mariadb: StartMariaDB) -> MariaDB:
+    """The MariaDB server that tests share: each makes and drops a database of its own."""
+    return start_mariadb()
+
+
+@pytest.fixture(scope="session")
+def start_redis() -> Iterator[StartRedis]:
+    """`start_redis(*options)` starts a Redis server; all are stopped at the end of the run."""
+    require(REDIS_PROGRAMS)
+    with ExitStack() as servers:
+        yield lambda *options: servers.enter_context(redis_server(*options))

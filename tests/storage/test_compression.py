@@ -1,0 +1,131 @@
+"""gzip and zstd streams: whole, in any pieces, cut and damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import gzip
+import zlib
+
+from hypothesis import given, strategies as st
+import pytest
+import zstandard
+
+from dblog_tasks.errors import DblogError, MalformedLog, TruncatedLog, UnsupportedLog
+from dblog_tasks.storage.compression import READABLE, decompress
+
+TEXT = b"".join(b"%d times %d\n" % (number, number * 7919 % 1013) for number in range(3000))
+SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"skip"
+
+
+def sizeless(data: bytes) -> bytes:
+    """Return a zstd frame that does not tell how much it holds."""
+    stream = zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    return stream.compress(data) + stream.flush()
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    """Yield the data in pieces of this size."""
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+WHOLE = [
+    ("gz", gzip.compress(TEXT), TEXT),
+    ("gz", gzip.compress(b""), b""),
+    ("gz", gzip.compress(TEXT) + gzip.compress(b"") + gzip.compress(b"more"), TEXT + b"more"),
+    ("gz", gzip.compress(TEXT) + bytes(1000), TEXT),
+    ("gz", gzip.compress(TEXT, 0), TEXT),
+    ("gz", gzip.compress(bytes(1 << 20)), bytes(1 << 20)),
+    ("zst", zstandard.compress(TEXT), TEXT),
+    ("zst", zstandard.compress(b""), b""),
+    ("zst", sizeless(TEXT), TEXT),
+    ("zst", sizeless(TEXT) + SKIPPABLE + zstandard.compress(b"more") + sizeless(b""), TEXT + b"more"),
+    ("zst", SKIPPABLE + sizeless(bytes(1 << 20)), bytes(1 << 20)),
+]
+
+DAMAGED = [
+    ("gz", b"no gzip at all"),
+    ("gz", b"\0" * 20 + gzip.compress(TEXT)),
+    ("gz", gzip.compress(TEXT) + b"rubbish after the end"),
+    ("gz", gzip.compress(TEXT)[:-8] + bytes(8)),
+    ("zst", b"no zstd at all, nor anything else"),
+    ("zst", sizeless(TEXT) + b"rubbish after the end"),
+    ("zst", sizeless(TEXT)[:-4] + bytes(4)),
+]
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 513, 1 << 20])
+@pytest.mark.parametrize(("compression", "data", "expected"), WHOLE)
+def test_a_stream_in_any_pieces_gives_its_content(compression: str, data: bytes, expected: bytes, size: int) -> None:
+    """Members, frames, padding and checksums may fall on any border of the pieces, and no piece that comes out is empty."""
+    found = list(decompress(compression, pieces(data, size), "x"))
+    assert expected == b"".join(found)
+    assert all(found)
+
+
+@pytest.mark.parametrize(("compression", "data", "expected"), WHOLE)
+def test_a_cut_stream_gives_what_it_holds_and_says_so(compression: str, data: bytes, expected: bytes) -> None:
+    """A cut inside a member or frame raises TruncatedLog after a beginning of the content, with its length."""
+    whole_lengths = {len(data[: len(data) - len(padding)]) for padding in (b"", bytes(1000)) if data.endswith(padding)}
+    for length in {0, 1, 5, len(data) // 2, min(whole_lengths) - 1}:
+        found = bytearray()
+        with pytest.raises(TruncatedLog, match=rf"x: after [0-9]+ decompressed bytes") as caught:
+            found += b"".join(collect(compression, data[:length], found))
+        assert f"after {len(found)} decompressed" in str(caught.value)
+        assert expected.startswith(bytes(found))
+
+
+def collect(compression: str, data: bytes, into: bytearray) -> Iterator[bytes]:
+    """Decompress, adding what comes out as it comes."""
+    for piece in decompress(compression, [data], "x"):
+        into += piece
+        yield b""
+
+
+@pytest.mark.parametrize(("compression", "data"), DAMAGED)
+def test_a_damaged_stream_is_malformed_not_cut(compression: str, data: bytes) -> None:
+    """Wrong magic, rubbish behind the end and wrong checksums are told from a cut."""
+    with pytest.raises(MalformedLog) as caught:
+        list(decompress(compression, [data], "x"))
+    assert not isinstance(caught.value, TruncatedLog)
+
+
+@pytest.mark.parametrize("compression", READABLE)
+def test_a_bomb_comes_out_in_bounded_pieces(compression: str) -> None:
+    """No piece is bigger than 16 MiB, whatever the stream expands to."""
+    zeros = bytes(1 << 26)
+    bomb = {"gz": lambda: gzip.compress(zeros), "zst": lambda: zstandard.compress(zeros)}[compression]()
+    lengths = list(map(len, decompress(compression, [bomb], "x")))
+    assert len(zeros) == sum(lengths)
+    assert max(lengths) <= 1 << 24
+
+
+def test_a_zstd_window_beyond_the_limit_is_unsupported() -> None:
+    """A frame that asks for 2 GiB of memory is not given it."""
+    header = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([21 << 3])
+    with pytest.raises(UnsupportedLog):
+        list(decompress("zst", [header + b"\x01\x00\x00"], "x"))
+
+
+@given(st.sampled_from(READABLE), st.binary(max_size=200), st.integers(0, 200), st.binary(max_size=3), st.integers(1, 50))
+def test_any_bytes_give_content_or_a_declared_error(compression: str, data: bytes, at: int, patch: bytes, size: int) -> None:
+    """Streams damaged anywhere end in their content or in a DblogError."""
+    stream = gzip.compress(data) if compression == "gz" else sizeless(data)
+    try:
+        b"".join(decompress(compression, pieces(stream[:at] + patch + stream[at + len(patch) :], size), "x"))
+    except DblogError:
+        pass
+
+
+@given(st.sampled_from(READABLE), st.binary())
+def test_rubbish_gives_a_declared_error(compression: str, data: bytes) -> None:
+    """No exception of zlib or zstandard comes through."""
+    with pytest.raises(DblogError):
+        assert len(b"".join(decompress(compression, [b"\x01" + data], "x"))) < 0
+
+
+def test_the_held_back_output_of_zlib_comes_out() -> None:
+    """Content of exactly the limit of one call, and around it, is whole."""
+    for size in ((1 << 18) - 1, 1 << 18, (1 << 18) + 1, 1 << 19):
+        stream = zlib.compressobj(wbits=31)
+        data = stream.compress(bytes(size)) + stream.flush()
+        assert size == sum(map(len, decompress("gz", pieces(data, 7), "x")))
