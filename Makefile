@@ -15,13 +15,13 @@ test: environment servers ## all tests; those with real servers start and stop t
 	$(RUN)python -m pytest $(ARGS)
 
 test-fast: environment ## the tests that need no server, under three minutes
-	$(RUN)python -m pytest -m "not live and not flow" $(ARGS)
+	$(RUN)python -m pytest -m "not live and not slow" $(ARGS)
 
 check: environment ## format, lint, types, direction of imports
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
-	$(RUN)mypy
-	$(RUN)lint-imports --no-cache
+	$(RUN)mypy $(wildcard dblog_tasks flows tests)
+	$(RUN)python -m pytest -q tests/test_imports.py
 
 bench: environment ## measure decoding
 	$(RUN)python -m benchmarks $(ARGS)

@@ -17,17 +17,12 @@ unknown, and so is its NOT. What is unknown does not hold.
 
     columns                          compare as                             with literals
     integers, decimal, year, bit     exact numbers                          numbers, 'numbers'
-    float, double                    floats; a literal is rounded to the    numbers, 'numbers'
-                                     column's precision first
-    date, datetime, timestamp        instants, as the log's text has them   'YYYY-MM-DD[ hh:mm[:ss[.ffffff]]]'; a date
-                                     (timestamps in UTC)                    is its midnight
+    float, double                    floats                                 numbers, 'numbers', rounded to their precision
+    date, datetime, timestamp        instants (timestamps in UTC)           'YYYY-MM-DD[ hh:mm[:ss[.ffffff]]]': midnight
     time                             lengths of time                        '[-]hh:mm[:ss[.ffffff]]'
-    char, varchar, text, json        characters exactly: no collation, no   'text'; X'hex' with UTF-8 character sets
-                                     case folding, no padding; JSON as text
-    enum, set                        labels; a set in the order of its      'text'; a number is the index, the bits
-                                     definition: 'a,b'
-    binary, blob, geometry, others   bytes exactly                          X'hex', 'text' as UTF-8
-    with bytes
+    char, varchar, text, json        characters exactly: no collation       'text'; X'hex' with UTF-8 character sets
+    enum, set                        labels, in order of definition: 'a,b'  'text'; a number is the index, the bits
+    binary, blob, geometry, vector   bytes exactly                          X'hex', 'text' as UTF-8
 
 Columns are compared with columns of the same line of this table; a column with itself (before.x <> after.x) always, as stored.
 """
@@ -38,24 +33,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from math import isfinite
+from operator import itemgetter
 import re
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import Column, Row, Table
 
-if TYPE_CHECKING:
-    from sqlglot.expressions import Expression as Node
-    from sqlglot.tokens import Token
-
 LENGTH_MAX = 262_144  # characters: some 40,000 ids in an IN list
-DEPTH_MAX = 50  # parentheses and NOTs around one another
+DEPTH_MAX = 20  # parentheses and NOTs around one another: each takes sqlglot some 20 of Python's 1,000 frames
 DIGITS_MAX = 1_000  # of a number, its exponent counted out
 ALLOWED = "= != < <= > >= IN BETWEEN LIKE IS NULL AND OR NOT ( ), columns, before.column, after.column, and literals"
 
-Literal: TypeAlias = None | int | Decimal | str | bytes
+Literal: TypeAlias = int | Decimal | str | bytes | None
 Test: TypeAlias = Callable[[Row | None, Row | None], bool]
 IMAGES = {"": "row", "before": "before", "after": "after"}
 
@@ -88,12 +79,7 @@ Condition: TypeAlias = Comparison | Group
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A condition on row changes.
-
-    Attributes:
-        text: as it was given.
-        condition: what it says.
-    """
+    """A condition on row changes: the text as it was given, and what it says."""
 
     text: str
     condition: Condition = field(repr=False)
@@ -101,7 +87,7 @@ class Expression:
     def bind(self, table: Table) -> Test:
         """Return the test of a row before and after. Raises InvalidInput for a column the table lacks or cannot compare so."""
         source = _Source(table)
-        holds = eval(f"lambda row, before, after: {source.condition(self.condition)}", source.names)  # noqa: S307 - our names only
+        holds = eval(f"lambda row, before, after: {source.condition(self.condition)}", source.names)  # noqa: S307 - numbers and names of ours
         if not source.bare:
             return lambda before, after: holds(None, before, after)
         return lambda before, after: (
@@ -117,209 +103,149 @@ def parse(text: str) -> Expression:
 
     try:
         tokens = MySQL().tokenize(text)
-    except Exception as error:  # noqa: BLE001 - whatever a text does to the tokenizer, the text is at fault
+    except Exception as error:  # whatever a text does to the tokenizer, the text is at fault
         raise InvalidInput(f"the condition {text!r:.80} cannot be read", hint="is a quote left open?") from error
     checked = list(_checked(text, tokens))
     try:
-        nodes = MySQL().parser().parse(checked, text)
-    except Exception as error:  # noqa: BLE001 - likewise
-        _refuse(text, *_place_of(error, text), "something is missing or too much here")
-    if len(nodes) != 1 or nodes[0] is None:
-        raise InvalidInput("the condition is empty", hint=f"allowed: {ALLOWED}")
-    return Expression(text, _Translation(text).condition(nodes[0], negated=False))
-
-
-def _place_of(error: Exception, text: str) -> tuple[int, int]:
-    """Return start and end of what sqlglot's parser complains about, else of the whole text."""
-    for found in getattr(error, "errors", ()):
-        lines = text.splitlines(keepends=True)[: (found["line"] or 1) - 1]
-        end = min(sum(map(len, lines)) + (found["col"] or len(text)), len(text))
-        return max(end - len(found["highlight"] or " "), 0), end
-    return 0, len(text)
+        (node,) = MySQL().parser().parse(checked, text)
+    except Exception as error:  # noqa: BLE001 - likewise, and what is not exactly one condition
+        at = [(found["line"], found["col"]) for found in getattr(error, "errors", ())]
+        start, end = next(((token.start, token.end + 1) for token in checked if (token.line, token.col) in at), (0, len(text)))
+        deep = isinstance(error, RecursionError)
+        _refuse(text, start, end, "too deep for this call stack" if deep else "something is missing or too much here")
+    return Expression(text, _condition(text, node, negated=False))
 
 
 def _refuse(text: str, start: int, end: int, why: str) -> NoReturn:
     raise InvalidInput(f"{text[start:end]!r:.60}: {why}", where=f"condition, character {start + 1}", hint=f"allowed: {ALLOWED}")
 
 
-def _checked(text: str, tokens: list[Token]) -> Iterator[Token]:
+def _refuse_node(text: str, node: Any, why: str) -> NoReturn:
+    places = [part.meta for part in node.walk() if "start" in part.meta] if node else []
+    start = min((place["start"] for place in places), default=0)
+    _refuse(text, start, max((place["end"] + 1 for place in places), default=len(text)), why)
+
+
+def _checked(text: str, tokens: list[Any]) -> Iterator[Any]:
     """Yield the tokens, any other word as a column's name. Refuses what the grammar has no place for, comments, and deep nesting."""
-    from sqlglot.tokens import Token, TokenType  # noqa: PLC0415 - as in parse
+    from sqlglot import TokenType  # noqa: PLC0415 - as above
 
     literals = {TokenType.STRING, TokenType.NUMBER, TokenType.HEX_STRING, TokenType.IDENTIFIER}
-    nesting = _Nesting()
-    done, previous = 0, ""
-    for token in [*tokens, None]:
-        start, end = (token.start, token.end + 1) if token else (len(text), len(text))
-        if text[done:start].strip():
-            _refuse(text, done, start, "no comments here")
-        if token is None:
-            break
-        raw, done = text[start:end], end
-        word = raw.upper()
-        if (previous == "-") != (token.token_type == TokenType.NUMBER and previous == "-") or (previous, word) == (",", ")"):
-            _refuse(text, start, end, f"not after {previous!r}")
-        if nesting.depth(word) > DEPTH_MAX:
-            _refuse(text, start, end, f"more than {DEPTH_MAX} levels of parentheses and NOT")
-        previous = word
+    done, previous, nots = 0, "", 0
+    opened: list[int] = []  # parentheses, each with the NOTs before it
+    for token in tokens:
+        raw, word = text[token.start : token.end + 1], text[token.start : token.end + 1].upper()
+        if text[done : token.start].strip():
+            _refuse(text, done, token.start, "no comments here")
+        if (previous == "-" and token.token_type != TokenType.NUMBER) or (previous, word) == (",", ")"):
+            _refuse(text, token.start, token.end + 1, f"not after {previous!r}")
+        if word == "(":
+            opened.append(nots)
+        elif word == ")" and opened:
+            nots = opened.pop()
+        elif word in ("AND", "OR"):
+            nots = opened[-1] if opened else 0
+        nots += word == "NOT"
+        if len(opened) + nots > DEPTH_MAX:
+            _refuse(text, token.start, token.end + 1, f"more than {DEPTH_MAX} levels of parentheses and NOT")
         if word in WORDS or token.token_type in literals:
             yield token
         elif re.fullmatch(r"[\w$]+", raw):
-            yield Token(TokenType.IDENTIFIER, raw, token.line, token.col, token.start, token.end)
+            yield type(token)(TokenType.IDENTIFIER, raw, token.line, token.col, token.start, token.end)
         else:
-            _refuse(text, start, end, "not allowed")
+            _refuse(text, token.start, token.end + 1, "not allowed")
+        done, previous = token.end + 1, word
+    if text[done:].strip():
+        _refuse(text, done, len(text), "no comments here")
 
 
-class _Nesting:
-    """How many parentheses and NOTs are open, token by token."""
-
-    def __init__(self) -> None:
-        self._open: list[int] = []
-        self._nots = 0
-
-    def depth(self, word: str) -> int:
-        if word == "(":
-            self._open.append(self._nots)
-        elif word == ")" and self._open:
-            self._nots = self._open.pop()
-        elif word in ("AND", "OR"):
-            self._nots = self._open[-1] if self._open else 0
-        self._nots += word == "NOT"
-        return len(self._open) + self._nots
+def _condition(text: str, node: Any, *, negated: bool) -> Condition:
+    """Return the condition of a node of sqlglot's, or of its NOT."""
+    translate: Callable[..., Condition] = _known(text, node, CONDITIONS, "not a condition")
+    return translate(text, node, negated=negated != bool(node.args.get("negate")))
 
 
-class _Translation:
-    """From sqlglot's nodes to conditions, by the tables below; what they lack is refused."""
+def _known(text: str, node: Any, table: Mapping[str, tuple[set[str], Any]], why: str) -> Any:
+    """Return what the table holds for the node's type, which must have no argument the table does not know of."""
+    known, translate = table.get(type(node).__name__, (None, None))
+    if known is None or not {name for name, value in node.args.items() if value} <= known:
+        _refuse_node(text, node, why)
+    return translate
 
-    def __init__(self, text: str) -> None:
-        self._text = text
 
-    def condition(self, node: Node, *, negated: bool) -> Condition:
-        """Return the condition of a node, or of its NOT."""
-        kind = self._kind(node, CONDITIONS, "not a condition")
-        return CONDITIONS[kind][1](self, node, negated != bool(node.args.get("negate")))
+def _group(text: str, node: Any, *, negated: bool) -> Condition:
+    """AND and OR, however many in a row: sqlglot nests them to the left."""
+    kind, parts = type(node), []
+    while type(node) is kind:
+        parts.append(_condition(text, node.expression, negated=negated))
+        node = node.this
+    parts.append(_condition(text, node, negated=negated))
+    return Group("or" if (kind.__name__ == "Or") != negated else "and", tuple(reversed(parts)))
 
-    def group(self, node: Node, negated: bool) -> Condition:
-        """AND and OR, however many in a row."""
-        kind, parts = type(node), []
-        word = {"And": "and", "Or": "or"}[kind.__name__]
-        while type(node) is kind:
-            parts.append(node.expression)
-            node = node.this
-        parts.append(node)
-        turned = {"and": "or", "or": "and"}[word] if negated else word
-        return Group(turned, tuple(self.condition(part, negated=negated) for part in reversed(parts)))
 
-    def wrapped(self, node: Node, negated: bool) -> Condition:
-        """Parentheses and NOT."""
-        return self.condition(node.this, negated=negated != (type(node).__name__ == "Not"))
+def _comparison(text: str, node: Any, *, negated: bool) -> Condition:
+    operator, left = COMPARISONS[type(node).__name__], _value(text, node.this)
+    right = [_value(text, operand) for operand in node.expressions or [node.expression]]
+    if operator in TURNED and not isinstance(left, Name):
+        operator, left, right = TURNED[operator], right[0], [left]
+    if not isinstance(left, Name):
+        _refuse_node(text, node, "expected a column")
+    if operator not in TURNED and any(isinstance(value, Name) for value in right):
+        _refuse_node(text, node, f"expected literals after {operator.upper()}")
+    if operator == "is null" and right != [None]:
+        _refuse_node(text, node, "expected NULL or NOT NULL after IS")
+    return Comparison(NEGATED[operator] if negated else operator, left, tuple(right))
 
-    def comparison(self, node: Node, negated: bool) -> Condition:
-        """Two values, at least one of them a column."""
-        operator = COMPARISONS[type(node).__name__]
-        left, right = self._value(node.this), self._value(node.expression)
-        if not isinstance(left, Name):
-            left, right, operator = right, left, TURNED[operator]
-        if not isinstance(left, Name):
-            self._refuse(node, "compares no column")
-        return Comparison(NEGATED[operator] if negated else operator, left, (right,))
 
-    def member(self, node: Node, negated: bool) -> Condition:
-        """IN with literals."""
-        values = [self._value(value) for value in node.expressions]
-        if not values or any(isinstance(value, Name) for value in values):
-            self._refuse(node, "expected literals in the list")
-        return Comparison("not in" if negated else "in", self._name(node.this), tuple(values))
+def _between(text: str, node: Any, *, negated: bool) -> Condition:
+    name, low, high = (_value(text, node.args[part]) for part in ("this", "low", "high"))
+    if not isinstance(name, Name):
+        _refuse_node(text, node, "expected a column")
+    if negated:
+        return Group("or", (Comparison("<", name, (low,)), Comparison(">", name, (high,))))
+    return Group("and", (Comparison(">=", name, (low,)), Comparison("<=", name, (high,))))
 
-    def between(self, node: Node, negated: bool) -> Condition:
-        """BETWEEN, as the two comparisons it stands for."""
-        name, low, high = self._name(node.this), self._value(node.args["low"]), self._value(node.args["high"])
-        if negated:
-            return Group("or", (Comparison("<", name, (low,)), Comparison(">", name, (high,))))
-        return Group("and", (Comparison(">=", name, (low,)), Comparison("<=", name, (high,))))
 
-    def like(self, node: Node, negated: bool) -> Condition:
-        """LIKE with a literal."""
-        pattern = self._value(node.expression)
-        if isinstance(pattern, Name):
-            self._refuse(node, "expected a literal after LIKE")
-        return Comparison("not like" if negated else "like", self._name(node.this), (pattern,))
+def _value(text: str, node: Any) -> Literal | Name:
+    while type(node).__name__ == "Paren":
+        node = node.this
+    translate: Callable[[str, Any], Literal | Name] = _known(text, node, VALUES, "neither a column nor a literal")
+    return translate(text, node)
 
-    def null(self, node: Node, negated: bool) -> Condition:
-        """IS NULL."""
-        if type(node.expression).__name__ != "Null":
-            self._refuse(node, "expected NULL or NOT NULL after IS")
-        return Comparison("is not null" if negated else "is null", self._name(node.this))
 
-    def _name(self, node: Node) -> Name:
-        value = self._value(node)
-        if not isinstance(value, Name):
-            self._refuse(node, "expected a column")
-        return value
+def _column(text: str, node: Any) -> Name:
+    image = node.args["table"].name.lower() if node.args.get("table") else ""
+    if image not in IMAGES:
+        _refuse_node(text, node, "a column is named alone, or after before. or after.")
+    return Name(image, node.this.name)
 
-    def _value(self, node: Node) -> Literal | Name:
-        while type(node).__name__ == "Paren":
-            node = node.this
-        kind = self._kind(node, VALUES, "neither a column nor a literal")
-        return VALUES[kind][1](self, node)
 
-    def column(self, node: Node) -> Name:
-        """A column, with or without its image."""
-        image = node.args.get("table")
-        if image is not None and image.name.lower() not in ("before", "after"):
-            self._refuse(node, "a column is named alone, or after before. or after.")
-        return Name(image.name.lower() if image is not None else "", node.this.name)
+def _digits(text: str, node: Any) -> int | Decimal:
+    number = _numeric(str(node.this))
+    return number if number is not None else _refuse_node(text, node, f"expected a number of at most {DIGITS_MAX} digits")
 
-    def literal(self, node: Node) -> Literal:
-        """Text or a number."""
-        return str(node.this) if node.args["is_string"] else self._number(node)
 
-    def negative(self, node: Node) -> Literal:
-        """A number with its sign."""
-        number = self._value(node.this)
-        if isinstance(number, int):
-            return -number
-        return number.copy_negate() if isinstance(number, Decimal) else self._refuse(node, "expected a number after -")
+def _negative(text: str, node: Any) -> int | Decimal:
+    number = _digits(text, node.this)
+    return -number if isinstance(number, int) else number.copy_negate()
 
-    def hexadecimal(self, node: Node) -> Literal:
-        """Bytes."""
-        digits = str(node.this)
-        return bytes.fromhex(digits) if len(digits) % 2 == 0 else self._refuse(node, "expected two digits for each byte")
 
-    def _number(self, node: Node) -> int | Decimal:
-        number = _numeric(str(node.this))
-        return number if number is not None else self._refuse(node, f"expected a number of at most {DIGITS_MAX} digits")
-
-    def _kind(self, node: Node, table: Mapping[str, tuple[set[str], Any]], why: str) -> str:
-        """Return the node's type, checked to be in the table and to have nothing the table does not know of."""
-        kind = type(node).__name__
-        if kind not in table or not {name for name, value in node.args.items() if value} <= table[kind][0]:
-            self._refuse(node, why)
-        return kind
-
-    def _refuse(self, node: Node, why: str) -> NoReturn:
-        places = [part.meta for part in node.walk() if "start" in part.meta] if hasattr(node, "walk") else []
-        start = min((place["start"] for place in places), default=0)
-        end = max((place["end"] + 1 for place in places), default=len(self._text))
-        _refuse(self._text, start, end, why)
+def _hexadecimal(text: str, node: Any) -> bytes:
+    digits = str(node.this)
+    return bytes.fromhex(digits) if len(digits) % 2 == 0 else _refuse_node(text, node, "expected two digits for each byte")
 
 
 class Reading(NamedTuple):
-    """How a column's values and literals are made comparable.
+    """How a column's values and literals are made comparable."""
 
-    Attributes:
-        line: columns of the same line can be compared with one another; empty: with themselves only.
-        load: from a row's value; None for one that is NULL or unknown. None: as it is.
-        literal: from a literal. Raises ValueError when it makes no sense here; the message says what was expected.
-    """
-
-    line: str
-    load: Callable[[Any], Any] | None
-    literal: Callable[[Any], Any]
+    line: str  # columns of the same line can be compared with one another; empty: with themselves only
+    load: Callable[[Any], Any] | None  # from a row's value; None for NULL and what is unknown. None: as it is
+    literal: Callable[[Any], Any]  # from a literal; None for one that makes no sense here
+    expected: str  # which literals do
 
 
 class _Source:
-    """Conditions as Python source over one table's rows: indexes and our own names; values and functions stand in `names`."""
+    """Conditions as Python source over one table's rows: indexes and our own names, which `names` explains; `bare`: a bare column."""
 
     def __init__(self, table: Table) -> None:
         self.names: dict[str, Any] = {"__builtins__": {}}
@@ -340,32 +266,29 @@ class _Source:
             return f"({self._guard(name)}{IMAGES[name.image]}[{index}] {operator.replace('null', 'None')})"
         if isinstance(operands[0], Name):
             return self._columns(operator, name, index, operands[0])
-        return self._literals(operator, name, index, [operand for operand in operands if not isinstance(operand, Name)])
+        return self._literals(operator, name, index, list(operands))
 
-    def _literals(self, operator: str, name: Name, index: int, values: list[Literal]) -> str:
+    def _literals(self, operator: str, name: Name, index: int, values: list[Any]) -> str:
         known = [value for value in values if value is not None]
-        kinds = frozenset(_KINDS_OF[type(value)] for value in known)
-        reading = self._reading(index, kinds)
-        operands = [self._operand(reading, index, value) for value in known]
+        reading = self._reading(index, frozenset(_KINDS_OF[type(value)] for value in known))
+        operands: list[Any] = []
+        for value in known:
+            operands.append(reading.literal(value))
+            if operands[-1] is None or ("like" in operator and reading.line not in ("text", "bytes")):
+                self._refuse(index, f"{operator.upper()} {value if isinstance(value, Decimal) else repr(value):.80}", reading.expected)
         if not known or (operator == "not in" and len(known) < len(values)):
             return "False"  # a comparison with NULL is unknown
-        if operator in ("in", "not in"):
-            right = self._keep(frozenset(operands))
-        elif operator in ("like", "not like"):
-            right = self._keep(self._pattern(reading, index, operands[0]))
-        else:
-            right = self._keep(operands[0])
+        right = self._keep(_RIGHT.get(operator, itemgetter(0))(operands))
         return f"({self._guard(name)}{self._load(reading, name, index, 'v')} and {OPERATORS[operator].format('v', right)})"
 
     def _columns(self, operator: str, left: Name, index: int, right: Name) -> str:
         other = self._index(right.column)
+        one, two = self._reading(index, frozenset()), self._reading(other, frozenset())
         if index == other and operator in ("=", "!="):
-            readings = (_AS_STORED, _AS_STORED)
-        else:
-            readings = (self._reading(index, frozenset()), self._reading(other, frozenset()))
-            if readings[0].line != readings[1].line:
-                self._senseless(index, f"column {self._table.columns[other].name} ({self._table.columns[other].type})", "")
-        loads = f"{self._load(readings[0], left, index, 'v')} and {self._load(readings[1], right, other, 'w')}"
+            one = two = _AS_STORED
+        elif not one.line or one.line != two.line:
+            self._refuse(index, f"{operator} {self._table.columns[other].name} ({self._table.columns[other].type})", one.expected)
+        loads = f"{self._load(one, left, index, 'v')} and {self._load(two, right, other, 'w')}"
         return f"({self._guard(left)}{self._guard(right)}{loads} and {OPERATORS[operator].format('v', 'w')})"
 
     def _guard(self, name: Name) -> str:
@@ -390,31 +313,19 @@ class _Source:
 
     def _reading(self, index: int, kinds: frozenset[str]) -> Reading:
         column = self._table.columns[index]
-        make = READINGS.get(column.type.partition("(")[0].strip())
-        try:
-            if make is None:
-                raise ValueError("IS NULL, or the same column of the other image")
-            return make(column, kinds)
-        except ValueError as error:
-            self._senseless(index, " and ".join(sorted(kinds)) or "another column", str(error))
+        make = READINGS.get(column.type.partition("(")[0])
+        return make(column, kinds) if make else _AS_STORED
 
-    def _operand(self, reading: Reading, index: int, value: Literal) -> Any:
-        try:
-            return reading.literal(value)
-        except ValueError as error:
-            self._senseless(index, repr(str(value) if isinstance(value, Decimal) else value)[:80], str(error))
+    def _refuse(self, index: int, what: str, expected: str) -> NoReturn:
+        column, table = self._table.columns[index], f"{self._table.schema}.{self._table.name}"
+        raise InvalidInput(f"column {column.name} ({column.type}) of {table} cannot be compared: {what}", hint=f"expected {expected}")
 
-    def _pattern(self, reading: Reading, index: int, pattern: Any) -> Any:
-        if reading.line not in ("text", "bytes"):
-            self._senseless(index, "a LIKE pattern", "text")
-        return re.compile(_like(pattern), re.DOTALL).fullmatch if isinstance(pattern, str) else _like_bytes(pattern)
 
-    def _senseless(self, index: int, what: str, expected: str) -> NoReturn:
-        column = self._table.columns[index]
-        raise InvalidInput(
-            f"column {column.name} ({column.type}) of {self._table.schema}.{self._table.name} cannot be compared with {what}",
-            hint=f"expected {expected}" if expected else "",
-        )
+def _matcher(operands: list[Any]) -> Any:
+    """Return the function that matches a LIKE pattern, of text or of bytes."""
+    (pattern,) = operands
+    source = _like(pattern) if isinstance(pattern, str) else _like(pattern.decode("latin-1")).encode("latin-1")
+    return re.compile(source, re.DOTALL).fullmatch
 
 
 def _like(pattern: str) -> str:
@@ -435,10 +346,6 @@ def _like(pattern: str) -> str:
     return parts[0] + "".join(f"(?>.*?{part})" for part in parts[1:-1] if part) + ".*" + parts[-1]
 
 
-def _like_bytes(pattern: bytes) -> Any:
-    return re.compile(_like(pattern.decode("latin-1")).encode("latin-1"), re.DOTALL).fullmatch
-
-
 def _numeric(text: str) -> int | Decimal | None:
     """Return the number the digits say exactly; None when they say none, or one too long to compare."""
     found = _NUMBER.fullmatch(text)
@@ -447,154 +354,114 @@ def _numeric(text: str) -> int | Decimal | None:
     return Decimal(text) if found["fraction"] or found["exponent"] else int(text)
 
 
-def _number(value: Literal) -> int | Decimal:
+def _number(value: Literal) -> int | Decimal | None:
     number = _numeric(value) if isinstance(value, str) else value
-    if not isinstance(number, int | Decimal):
-        raise ValueError("a number")
-    return number
+    return number if isinstance(number, int | Decimal) else None
 
 
-def _rounded(pack: str) -> Callable[[Literal], float | int | Decimal]:
+def _rounded(form: str) -> Callable[[Literal], float | int | Decimal | None]:
     """Return the reader of a literal for floats of this size; one too large for it stays exact."""
 
-    def read(value: Literal) -> float | int | Decimal:
+    def read(value: Literal) -> float | int | Decimal | None:
         exact = _number(value)
         try:
-            (rounded,) = struct.unpack(pack, struct.pack(pack, float(exact)))
+            return exact if exact is None else float(struct.unpack(form, struct.pack(form, exact))[0])
         except OverflowError:
             return exact
-        return float(rounded) if isfinite(rounded) else exact
 
     return read
 
 
-def _characters(value: Literal) -> str:
-    if not isinstance(value, str):
-        raise ValueError("'text'")
-    return value
-
-
-def _octets(value: Literal) -> bytes:
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
-    if not isinstance(value, bytes):
-        raise ValueError("X'hex' or 'text'")
-    return value
-
-
-def _instant(value: Literal) -> str:
+def _instant(value: Literal) -> str | None:
     found = _INSTANT.fullmatch(value) if isinstance(value, str) else None
     if found is None or any(int(found[part] or 0) > most for part, most in _INSTANT_MOST.items()):
-        raise ValueError("'YYYY-MM-DD' or 'YYYY-MM-DD hh:mm:ss.ffffff'")
+        return None
     day, hour, minute, second, fraction = found.group("day", "hour", "minute", "second", "fraction")
     return f"{day} {hour or '00'}:{minute or '00'}:{second or '00'}.{fraction or '':0<6}"
 
 
-def _span(value: Literal) -> int:
+def _span(value: Any) -> int | None:
+    """Return a length of time in microseconds."""
     found = _SPAN.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found["minute"]) > 59 or int(found["second"] or 0) > 59:
-        raise ValueError("'hh:mm:ss.ffffff'")
+        return None
     seconds = int(found["hour"]) * 3600 + int(found["minute"]) * 60 + int(found["second"] or 0)
     micro = seconds * 1_000_000 + int(f"{found['fraction'] or '':0<6}")
     return -micro if found["sign"] else micro
 
 
-def _load_decimal(value: Any) -> Decimal | int | None:
-    return _numeric(value) if type(value) is str else None
-
-
-def _load_float(value: Any) -> float | None:
+def _a_number(value: Any) -> float | None:
     return value if value == value else None  # noqa: PLR0124 - NaN is not itself
 
 
-def _load_text(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     return value if type(value) is str else None
 
 
-def _load_bytes(value: Any) -> bytes | None:
+def _octets(value: Any) -> bytes | None:
     return value if type(value) is bytes else value.encode("utf-8", "surrogatepass") if type(value) is str else None
-
-
-def _load_instant(value: Any) -> str | None:
-    return value + _MIDNIGHT[len(value) :] if type(value) is str else None
-
-
-def _load_span(value: Any) -> int | None:
-    try:
-        return _span(value)
-    except ValueError:
-        return None
 
 
 def _textual(column: Column, kinds: frozenset[str]) -> Reading:
     if column.charset == "binary":
         return _BYTES
-    if kinds != {"bytes"}:
-        return _TEXT
-    if column.charset not in _UTF8:
-        raise ValueError(f"'text': its character set is {column.charset}")
-    return _BYTES
-
-
-def _labels(column: Column, kinds: frozenset[str]) -> tuple[str, ...]:
-    if not column.labels:
-        raise ValueError("its number, for its labels are not in the log; a schema would tell them")
-    return column.labels
+    return _BYTES if kinds == {"bytes"} and column.charset in _UTF8 else _TEXT
 
 
 def _enum(column: Column, kinds: frozenset[str]) -> Reading:
-    if kinds == {"number"}:
-        return _INTEGER
-    names = {0: "", **dict(enumerate(_labels(column, kinds), start=1))}
-    return Reading("text", names.get, _characters)
+    names = {0: "", **dict(enumerate(column.labels, start=1))}
+    return _labelled(column, kinds, names.get)
 
 
 def _set(column: Column, kinds: frozenset[str]) -> Reading:
-    if kinds == {"number"}:
-        return _INTEGER
-    labels = _labels(column, kinds)
-
     @lru_cache(maxsize=1024)
     def names(mask: Any) -> str | None:
-        if type(mask) is not int or mask >> len(labels):
+        if type(mask) is not int or mask >> len(column.labels):
             return None
-        return ",".join(label for bit, label in enumerate(labels) if mask >> bit & 1)
+        return ",".join(label for bit, label in enumerate(column.labels) if mask >> bit & 1)
 
-    return Reading("text", names, _characters)
+    return _labelled(column, kinds, names)
+
+
+def _labelled(column: Column, kinds: frozenset[str], names: Callable[[Any], str | None]) -> Reading:
+    if kinds == {"number"}:
+        return _INTEGER
+    return Reading("text", names, _text, "'text' or a number") if column.labels else _UNNAMED
 
 
 def _always(reading: Reading) -> Callable[[Column, frozenset[str]], Reading]:
-    return lambda column, kinds: reading  # noqa: ARG005 - makers share one signature
+    return lambda _column, _kinds: reading
 
 
 NEGATED = {"=": "!=", "<": ">=", ">": "<=", "in": "not in", "like": "not like", "is null": "is not null"}
 NEGATED |= {opposite: operator for operator, opposite in NEGATED.items()}
 TURNED = {"=": "=", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 OPERATORS = {
-    **{operator: "{} %s {}" % operator for operator in ("!=", "<", "<=", ">", ">=", "in", "not in")},
+    **{operator: f"{{}} {operator} {{}}" for operator in ("!=", "<", "<=", ">", ">=", "in", "not in")},
     "=": "{} == {}",
     "like": "{1}({0}) is not None",
     "not like": "{1}({0}) is None",
 }
-WORDS = frozenset("= != <> < <= > >= ( ) , . - AND OR NOT IN LIKE IS NULL BETWEEN TRUE FALSE".split())
-COMPARISONS = {"EQ": "=", "NEQ": "!=", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">="}
+_RIGHT: Mapping[str, Callable[[list[Any]], Any]] = {"in": frozenset, "not in": frozenset, "like": _matcher, "not like": _matcher}
+_SIGNS = ("=", "!=", "<>", "<", "<=", ">", ">=", "(", ")", ",", ".", "-")
+WORDS = frozenset((*_SIGNS, "AND", "OR", "NOT", "IN", "LIKE", "IS", "NULL", "BETWEEN", "TRUE", "FALSE"))
+COMPARISONS = {"EQ": "=", "NEQ": "!=", "LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=", "In": "in", "Like": "like", "Is": "is null"}
 # sqlglot's nodes that are translated: the arguments each may have, and how.
-CONDITIONS: Mapping[str, tuple[set[str], Callable[[_Translation, Any, bool], Condition]]] = {
-    **dict.fromkeys(("And", "Or"), ({"this", "expression"}, _Translation.group)),
-    **dict.fromkeys(("Not", "Paren"), ({"this"}, _Translation.wrapped)),
-    **dict.fromkeys(COMPARISONS, ({"this", "expression"}, _Translation.comparison)),
-    "In": ({"this", "expressions", "negate"}, _Translation.member),
-    "Between": ({"this", "low", "high", "negate"}, _Translation.between),
-    "Like": ({"this", "expression", "negate"}, _Translation.like),
-    "Is": ({"this", "expression", "negate"}, _Translation.null),
+CONDITIONS: Mapping[str, tuple[set[str], Callable[..., Condition]]] = {
+    **dict.fromkeys(("And", "Or"), ({"this", "expression"}, _group)),
+    "Not": ({"this"}, lambda text, node, negated: _condition(text, node.this, negated=not negated)),
+    "Paren": ({"this"}, lambda text, node, negated: _condition(text, node.this, negated=negated)),
+    **dict.fromkeys(COMPARISONS, ({"this", "expression", "negate"}, _comparison)),
+    "In": ({"this", "expressions", "negate"}, _comparison),
+    "Between": ({"this", "low", "high", "negate"}, _between),
 }
-VALUES: Mapping[str, tuple[set[str], Callable[[_Translation, Any], Literal | Name]]] = {
-    "Column": ({"this", "table"}, _Translation.column),
-    "Literal": ({"this", "is_string"}, _Translation.literal),
-    "Neg": ({"this"}, _Translation.negative),
-    "HexString": ({"this"}, _Translation.hexadecimal),
-    "Null": (set(), lambda translation, node: None),
-    "Boolean": ({"this"}, lambda translation, node: int(bool(node.this))),
+VALUES: Mapping[str, tuple[set[str], Callable[[str, Any], Literal | Name]]] = {
+    "Column": ({"this", "table"}, _column),
+    "Literal": ({"this", "is_string"}, lambda text, node: str(node.this) if node.args["is_string"] else _digits(text, node)),
+    "Neg": ({"this"}, _negative),
+    "HexString": ({"this"}, _hexadecimal),
+    "Null": (set(), lambda _text, _node: None),
+    "Boolean": ({"this"}, lambda _text, node: int(bool(node.this))),
 }
 _KINDS_OF = {int: "number", Decimal: "number", str: "text", bytes: "bytes"}
 _UTF8 = frozenset({"utf8mb4", "utf8mb3", "utf8", "ascii"})
@@ -607,19 +474,25 @@ _INSTANT = re.compile(
 _INSTANT_MOST = {"month": 12, "date": 31, "hour": 23, "minute": 59, "second": 59}
 _MIDNIGHT = "0000-00-00 00:00:00.000000"
 _SPAN = re.compile(r"(?P<sign>-?)(?P<hour>\d{1,3}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?", re.ASCII)
-_AS_STORED = Reading("", None, _number)
-_INTEGER = Reading("number", None, _number)
-_TEXT = Reading("text", _load_text, _characters)
-_BYTES = Reading("bytes", _load_bytes, _octets)
-_INSTANTS = Reading("instant", _load_instant, _instant)
+_AS_STORED = Reading("", None, lambda _: None, "IS NULL, or = or != with the same column of the other image")
+_UNNAMED = Reading("", None, lambda _: None, "a number: the labels are not in the log, but a schema tells them")
+_INTEGER = Reading("number", None, _number, "a number")
+_TEXT = Reading("text", _text, _text, "'text'")
+_BYTES = Reading("bytes", _octets, _octets, "X'hex' or 'text'")
+_INSTANTS = Reading(
+    "instant",
+    lambda value: value + _MIDNIGHT[len(value) :] if type(value) is str else None,
+    _instant,
+    "'YYYY-MM-DD' or 'YYYY-MM-DD hh:mm:ss.ffffff', and no LIKE",
+)
 # Column types and how they are read; the makers get the column and the kinds of the literals it is compared with.
 READINGS: Mapping[str, Callable[[Column, frozenset[str]], Reading]] = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _always(_INTEGER)),
-    "decimal": _always(Reading("number", _load_decimal, _number)),
-    "float": _always(Reading("float", _load_float, _rounded("f"))),
-    "double": _always(Reading("float", _load_float, _rounded("d"))),
+    "decimal": _always(Reading("number", lambda value: _numeric(value) if type(value) is str else None, _number, "a number")),
+    "float": _always(Reading("float", _a_number, _rounded("f"), "a number")),
+    "double": _always(Reading("float", _a_number, _rounded("d"), "a number")),
     **dict.fromkeys(("date", "datetime", "timestamp"), _always(_INSTANTS)),
-    "time": _always(Reading("time", _load_span, _span)),
+    "time": _always(Reading("time", _span, _span, "'hh:mm:ss.ffffff'")),
     **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), _textual),
     "json": _always(_TEXT),
     "enum": _enum,

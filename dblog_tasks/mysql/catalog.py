@@ -1,40 +1,29 @@
-"""What a schema file or a live server says of tables: names, types, character sets, keys. Not what a log says of them.
+"""What a schema file or a live server says of tables, and whether a log speaks of the same ones.
 
-Law: CREATE TABLE statements are the one description; a live server is asked for its own (SHOW CREATE TABLE), which also has what
-information_schema leaves out: an account that may not see a table is told so. Nothing of a definition is passed over that could
-change what a column is. A statement is cut out of the text here (strings, comments, DELIMITER), its tokens are sqlglot's, and the
-definitions are read here: no parser at hand knows all that servers print (PERIOD FOR, FLOAT UNSIGNED, COMPRESSED, row versions).
+Law: CREATE TABLE statements are the one description. A live server is asked for its own (SHOW CREATE TABLE): unlike
+information_schema it has all columns of the rows, and refuses where an account may not see some. What cannot be seen is never
+taken for what is not there. Secrets are in no message.
 
-    text             what becomes of it
-    CREATE TABLE     a table
-    USE              the schema of the names that follow
-    CREATE DATABASE  the character set of tables that state none
-    DROP TABLE       the table is forgotten (dumps make one for each view, and drop it)
-    _PASSED_OVER     nothing: data, settings, views, triggers, routines
-    anything else    InvalidInput (ALTER TABLE, CREATE TABLE … LIKE: they need what the file does not hold)
-
-    /*!80023 text */ is read as text, whatever the version; /*!99… and /*M!99… are comments for every server.
+    mysql://user@host:port/schema?option=value    _OPTIONS; without a schema: all of the server's
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 import os
-import re
-from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError
 from dblog_tasks.event import Column, Table
 from dblog_tasks.mysql import table_map as wire
-from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER, charset_named
+from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
+from dblog_tasks.mysql.create_table import Name, read_tables
 
 if TYPE_CHECKING:
     import pymysql
-
-Name = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +82,7 @@ class Catalog:
             raise InvalidInput(
                 f"table {schema}.{name} is not to be seen: it may not exist, or the account may lack the right",
                 where="schema",
-                hint=f"GRANT SELECT ON {_quote(schema)}.* TO the account, and name no other schema in the DSN",
+                hint=f"GRANT SELECT ON {_quoted(schema)}.* TO the account, and name no other schema in the DSN",
             )
         return found and replace(found, table=replace(found.table, schema=schema))
 
@@ -182,3 +171,117 @@ _EXPECTED: Mapping[str, tuple[str, ...]] = {
     "inet6": ("char of 16 bytes",),
     "inet4": ("char of 4 bytes",),
 }
+
+
+# ---- a schema file, a live server
+
+
+def read_schema(text: str, default_schema: str = "") -> Catalog:
+    """Return the tables of a file of CREATE TABLE statements, as mysqldump --no-data writes them.
+
+    `default_schema` is for tables before any USE. Raises InvalidInput naming line, table and column.
+    """
+    return Catalog({name: SchemaTable(table, nullable) for name, (table, nullable) in read_tables(text, default_schema).items()})
+
+
+def live_catalog(dsn: str, password: str | None = None) -> Catalog:
+    """Return the tables of a running server that the account may see.
+
+    Raises InvalidInput for a DSN that cannot be used, StorageError when the server cannot be reached or asked.
+    """
+    with closing(connect(dsn, password)) as connection:
+        return _ask(connection, dsn)
+
+
+def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
+    """Return a connection to the server a DSN names; text is utf8mb4.
+
+    Without `password` it is taken from the environment: the variable of `?password=env:NAME`, else DBLOG_PASSWORD, else MYSQL_PWD.
+    Raises as `live_catalog` does.
+    """
+    try:
+        import pymysql  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InvalidInput("a live MySQL server needs the package pymysql", hint="pip install 'dblog-tasks[mysql]'") from None
+    parts = _split(dsn)
+    options = _options(parts)
+    secret = password if password is not None else _password(options.pop("password", ""))
+    options.pop("password", None)
+    try:
+        return pymysql.connect(
+            host=parts.hostname or "localhost",
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=secret,
+            database=unquote(parts.path.strip("/")) or None,
+            charset="utf8mb4",
+            **{name: _OPTIONS[name](value) for name, value in options.items()},
+        )
+    except (pymysql.MySQLError, OSError, RuntimeError, ValueError, UnicodeError) as error:
+        raise StorageError(f"cannot connect: {_redacted(error, secret)}", where=_shown(parts)) from None
+
+
+# What a DSN may say after its question mark, beside password=env:NAME.
+_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    "unix_socket": str,
+    "ssl_ca": str,
+    "ssl_cert": str,
+    "ssl_key": str,
+    "ssl_verify_identity": lambda value: value.lower() in ("1", "true", "yes"),
+    "connect_timeout": int,
+    "read_timeout": int,
+}
+_PASSWORD_HINT = "set DBLOG_PASSWORD or MYSQL_PWD in the environment, or write ?password=env:NAME"  # noqa: S105 - no password
+
+
+def _split(dsn: str) -> SplitResult:
+    try:
+        parts = urlsplit(dsn)
+        secret, _ = parts.password, parts.port
+    except ValueError as error:
+        raise InvalidInput(f"the DSN is no URL: {type(error).__name__}", hint="mysql://user@host:port/schema") from None
+    if parts.scheme not in ("mysql", "mariadb"):
+        raise InvalidInput("the DSN does not begin with mysql://", hint="mysql://user@host:port/schema")
+    if secret is not None:
+        raise InvalidInput("the DSN holds a password, which logs and process lists would show", hint=_PASSWORD_HINT)
+    return parts
+
+
+def _options(parts: SplitResult) -> dict[str, str]:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name, value in options.items():
+        if name == "password" and value.startswith("env:"):
+            continue
+        if name == "password":
+            raise InvalidInput("the DSN holds a password, which logs and process lists would show", hint=_PASSWORD_HINT)
+        if name not in _OPTIONS:
+            raise InvalidInput(f"the DSN has an option {name!r:.40} that is not known", hint=f"known are {', '.join(_OPTIONS)}, password")
+    return options
+
+
+def _password(named: str) -> str:
+    name = named.removeprefix("env:")
+    if named and name not in os.environ:
+        raise InvalidInput(f"the environment has no variable {name!r:.80}, which the DSN names for the password")
+    return os.environ[name] if named else os.environ.get("DBLOG_PASSWORD", os.environ.get("MYSQL_PWD", ""))
+
+
+def _shown(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _redacted(error: Exception, secret: str) -> str:
+    words = " ".join(map(str, error.args)) or type(error).__name__
+    return words.replace(secret, "***") if secret else words
+
+
+_SESSION = (
+    "SET SESSION sql_mode = '', sql_quote_show_create = 1, lock_wait_timeout = 30",
+    "/*!80030 SET SESSION show_gipk_in_create_table_and_information_schema = ON */",  # MariaDB reads no version from 50700 to 99999
+)
+_TABLES = (
+    "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE')"
+    " AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')"
+)
+_SEES_ALL = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT'"
+_SEES = "SELECT TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT'"

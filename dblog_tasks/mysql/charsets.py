@@ -186,7 +186,9 @@ _LATIN1_BYTES = codecs.charmap_build(_LATIN1)
 
 _ABOVE_BMP = r"\U00010000-\U0010ffff"
 # cp932: rows ED and EE double FA to FC, which servers write; single bytes that are no characters.
-_CP932_TWICE = b"".join(bytes([lead, trail]) for lead in (0xED, 0xEE) for trail in range(0x40, 0xFD) if trail != 0x7F).decode("cp932", "ignore")
+_CP932_TWICE = b"".join(bytes([lead, trail]) for lead in (0xED, 0xEE) for trail in range(0x40, 0xFD) if trail != 0x7F).decode(
+    "cp932", "ignore"
+)
 # gb18030: characters that its editions of 2005 and 2022, and so servers and versions of Python, map differently.
 _GB18030_MOVED = r"\u1e3f\u9fb4-\u9fbb\ufe10-\ufe19\ue78d-\ue796\ue7c7\ue81e\ue826\ue82b\ue82c\ue832\ue843\ue854\ue864"
 

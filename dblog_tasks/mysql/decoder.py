@@ -469,8 +469,10 @@ def _catalog(options: OpenOptions) -> Catalog | None:
     """Return what the schema option says of tables: a DSN is asked, a file is read; None without one."""
     if not options.schema:
         return None
-    from dblog_tasks.mysql.catalog import live_catalog, read_schema  # noqa: PLC0415 - a parser that takes long to import
-
     if options.schema.startswith("mysql://"):
+        from dblog_tasks.mysql.catalog import live_catalog  # noqa: PLC0415 - an extra
+
         return live_catalog(options.schema)
+    from dblog_tasks.mysql.catalog import read_schema  # noqa: PLC0415 - its parser takes long to import
+
     return read_schema(storage.read_file(options.schema, options.storage_options).decode("utf-8", "surrogateescape"))

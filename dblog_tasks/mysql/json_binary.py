@@ -212,7 +212,7 @@ def _extent(data: bytes, at: int, end: int) -> tuple[int, int]:
             if length > end - at:
                 _malformed(f"{end - at} bytes left, expected {length}", at)
             return at, at + length
-    _malformed("a length of more than 5 bytes", at)
+    return _malformed("a length of more than 5 bytes", at)
 
 
 def _spend(budget: list[int], size: int, at: int) -> None:
@@ -368,23 +368,23 @@ def _sql_bit(node: Opaque) -> str:
 
 
 def _sql_column(source: str, type_: str) -> str:
-    return f"(SELECT v FROM JSON_TABLE({source}, '$[0]' COLUMNS (v {type_} PATH '$' ERROR ON ERROR)) AS t)"
+    return f"(SELECT v FROM JSON_TABLE({source}, '$[0]' COLUMNS (v {type_} PATH '$' ERROR ON ERROR)) AS t)"  # noqa: S608 - hex, digits and a type of ours
 
 
 class Layout(NamedTuple):
     """How an object or array is laid out.
 
     Attributes:
-        keyed: it is an object.
         head, key, entry: count and size; a key entry; a value entry.
         inline: makers of the text of the values that stand in their entry.
+        keyed: it is an object.
     """
 
-    keyed: bool
     head: Struct
     key: Struct
     entry: Struct
     inline: dict[int, Callable[[int], str]]
+    keyed: bool
 
 
 _INLINE_SMALL: dict[int, Callable[[int], str]] = {
@@ -396,10 +396,10 @@ _INLINE_LARGE = _INLINE_SMALL | {INT32: lambda raw: str((raw ^ 0x80000000) - 0x8
 _SMALL = (Struct("<HH"), Struct("<HH"), Struct("<BH"), _INLINE_SMALL)
 _LARGE = (Struct("<II"), Struct("<IH"), Struct("<BI"), _INLINE_LARGE)
 _LAYOUTS = {
-    SMALL_OBJECT: Layout(True, *_SMALL),
-    LARGE_OBJECT: Layout(True, *_LARGE),
-    SMALL_ARRAY: Layout(False, *_SMALL),
-    LARGE_ARRAY: Layout(False, *_LARGE),
+    SMALL_OBJECT: Layout(*_SMALL, keyed=True),
+    LARGE_OBJECT: Layout(*_LARGE, keyed=True),
+    SMALL_ARRAY: Layout(*_SMALL, keyed=False),
+    LARGE_ARRAY: Layout(*_LARGE, keyed=False),
 }
 _NUMBERS = {
     INT16: Struct("<h"),

@@ -28,6 +28,7 @@ NOT_IN_SCHEMA = Omission(
     "the schema has no such table", "give a --schema of the time of the log, or SET GLOBAL binlog_row_metadata=FULL for the future"
 )
 UNREAD_TYPE = "a column type that is not read yet"
+OLD_TEMPORAL = Omission("temporal columns in the format of before MySQL 5.6", "give --schema: the log does not say whether they have a fraction")
 
 _INTEGERS = {wire.TINY: "tinyint", wire.SHORT: "smallint", wire.INT24: "mediumint", wire.LONG: "int", wire.LONGLONG: "bigint"}
 _TEMPORALS = {wire.TIMESTAMP2: "timestamp", wire.DATETIME2: "datetime", wire.TIME2: "time"}
@@ -49,6 +50,7 @@ _PLAIN = {
 }
 _BLOBS = {1: "tiny", 2: "", 3: "medium", 4: "long"}
 _TEXTUAL = wire.CHARACTER | {wire.ENUM, wire.SET}
+_OLD_TEMPORALS = frozenset({wire.TIMESTAMP, wire.DATETIME, wire.TIME})
 _UNREAD_TYPES = frozenset({"uuid", "inet4", "inet6"})
 
 
@@ -90,6 +92,13 @@ class Layout:
         if strange:
             return Omission(UNREAD_TYPE, f"column type {strange[0].code} of {'.'.join(self.name)}")
         self.table = self._from_log() if known is None else self._from_schema(known, where)
+        old = [column for column, logged in zip(self.table.columns, self.map.columns, strict=True) if logged.code in _OLD_TEMPORALS]
+        if old and known is None:
+            self.table = None
+            return OLD_TEMPORAL
+        if any("(" in column.type for column in old):
+            self.table = None
+            return Omission(UNREAD_TYPE, f"{old[0].name} {old[0].type} of {'.'.join(self.name)}, in the format of before MySQL 5.6")
         odd = [column for column in self.table.columns if column.type in _UNREAD_TYPES]
         if odd:
             self.table = None

@@ -385,7 +385,7 @@ class Statements:
         if then is None:
             raise MalformedPlan(f"{_title(self._table)}: a change with a row neither before nor after")
         insert = self.insert([self.row(then)])
-        return self._leniently(insert, self._whole, then) if self.has_error_value(then) else insert
+        return self._leniently(insert, self._whole, then) if self.stands_alone(then) else insert
 
     def row(self, row: Row) -> str:
         """Return the row as `insert` takes it."""
@@ -394,9 +394,9 @@ class Statements:
         except _UNFIT as error:
             raise self._unfit(error, row) from None
 
-    def has_error_value(self, row: Row) -> bool:
-        """Return whether an enum holds the error value, which strict mode refuses; the row is one `row` took."""
-        return 0 in [row[at] for at in self._enums]
+    def stands_alone(self, row: Row) -> bool:
+        """Return whether the row, one that `row` took, is not for an INSERT of many: strict mode refuses an enum's error value."""
+        return bool(self._enums) and 0 in [row[at] for at in self._enums]
 
     def insert(self, rows: Sequence[str]) -> str:
         """Return the INSERT of rows made by `row`."""
@@ -525,12 +525,12 @@ def _statements(operations: Iterable[RowChanges], writers: dict[Table, Statement
             writer = writers.get(table) or writers.setdefault(table, Statements(table))
         for now, then in changes.rows:
             row = writer.row(then) if now is None and then is not None else ""
-            if row and writer.has_error_value(then):
-                row = ""
-            if pending and not (row and owner is writer and len(pending) < INSERT_ROWS_MAX and size + len(row) <= INSERT_CHARACTERS_MAX):
+            together = row and then is not None and not writer.stands_alone(then)
+            full = len(pending) >= INSERT_ROWS_MAX or size + len(row) > INSERT_CHARACTERS_MAX
+            if pending and (full or not together or owner is not writer):
                 yield owner.insert(pending)
                 pending, size = [], 0
-            if row:
+            if together:
                 pending.append(row)
                 size += len(row)
                 owner = writer

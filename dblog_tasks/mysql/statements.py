@@ -1,70 +1,198 @@
-"""What kind of statement a QUERY event holds, told from its first words. No I/O.
+"""SQL text cut into statements, and statements into tokens, as MySQL's and MariaDB's clients and servers do. No I/O.
 
-Only what must be known is told apart: where transactions begin and end, and whether data or definitions may have changed. A
-statement that is not in the table may have changed anything: it counts as DATA.
+Law: knows how text is quoted, commented and ended, nothing of what it says. Statements are cut here (comments and DELIMITER are
+the client's business), their tokens are sqlglot's.
+
+    -- text, # text, /* text */               a comment
+    /*!80023 text */, /*M!100301 text */      text, whatever the version; a comment for 99…, a version no server has
+    DELIMITER text                            a line of the client: what ends the statements that follow
+
+Source: "Comments" and "mysql Client Commands" in the manuals of MySQL 9.7 and MariaDB 11.8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 import re
+from typing import NamedTuple, NoReturn, TypeVar
 
-BEGIN, COMMIT, ROLLBACK, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
-    "begin",
-    "commit",
-    "rollback",
-    "xa start",
-    "xa end",
-    "xa commit",
-    "xa rollback",
-)
-DATA, DEFINITION, NOTHING = "data", "definition", "nothing"
+from dblog_tasks.errors import InvalidInput
 
-# First words, the longest match wins. Comments in front are passed over.
-KINDS: Mapping[str, str] = {
-    "BEGIN": BEGIN,
-    "START TRANSACTION": BEGIN,
-    "COMMIT": COMMIT,
-    "ROLLBACK": ROLLBACK,
-    "ROLLBACK TO": NOTHING,
-    "SAVEPOINT": NOTHING,
-    "RELEASE SAVEPOINT": NOTHING,
-    "XA START": XA_START,
-    "XA BEGIN": XA_START,
-    "XA END": XA_END,
-    "XA COMMIT": XA_COMMIT,
-    "XA ROLLBACK": XA_ROLLBACK,
-    "XA PREPARE": NOTHING,
-    "CREATE": DEFINITION,
-    "ALTER": DEFINITION,
-    "DROP": DEFINITION,
-    "RENAME": DEFINITION,
-    "TRUNCATE": DEFINITION,
-    **dict.fromkeys(("CREATE USER", "ALTER USER", "DROP USER", "RENAME USER", "CREATE ROLE", "DROP ROLE", "GRANT", "REVOKE"), NOTHING),
-    **dict.fromkeys(("SET", "FLUSH", "ANALYZE", "OPTIMIZE", "CHECK", "REPAIR", "DO"), NOTHING),
-    **dict.fromkeys(("CREATE TEMPORARY TABLE", "DROP TEMPORARY TABLE", "CREATE OR REPLACE TEMPORARY TABLE"), NOTHING),
-}
-_WORDS_MAX = max(len(words.split()) for words in KINDS)
-_COMMENT = re.compile(rb"(?:\s+|/\*(?!!).*?\*/|--[ \t][^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M?!\d*)*", re.DOTALL)
-_WORD = re.compile(rb"[\s(]*([A-Za-z]+)")
-HEAD = 4096  # bytes in which the first words must stand
+T = TypeVar("T")
 
 
-def classify(text: bytes) -> str:
-    """Return the kind of a statement: one of this module's constants."""
-    head = text[:HEAD]
-    start = _COMMENT.match(head)
-    words, at = [], start.end() if start else 0
-    while len(words) < _WORDS_MAX and (found := _WORD.match(head, at)):
-        words.append(found[1].decode().upper())
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each statement with its line, comments blanked, conditional comments opened. Raises InvalidInput for what has no end."""
+    lexemes, parts, depth, at, start, line = _lexemes(";"), list[str](), 0, 0, 0, 1
+    while (found := lexemes.search(text, at)) is not None:
+        kind, word = found.lastgroup, found.group()
+        parts.append(text[at : found.start()])
         at = found.end()
-    for count in range(len(words), 0, -1):
-        kind = KINDS.get(" ".join(words[:count]))
-        if kind:
-            return kind
-    return DATA
+        if kind == "unended":
+            raise InvalidInput(f"{word} is not ended", where=f"schema, line {line + text.count(chr(10), start, at)}")
+        if kind == "delimiter" and depth == 0 and not "".join(parts).strip():
+            at = (text.find("\n", at) + 1) or len(text)
+            lexemes, kind = _lexemes(text[found.end() : at].strip() or ";"), "end"
+        if kind == "end" and depth == 0:
+            yield _with_line("".join(parts), line)
+            line += text.count("\n", start, at)
+            parts, start = [], at
+        elif kind in ("comment", "open", "close"):
+            depth = max(0, depth + _DEPTH.get(kind, 0))
+            parts.append("\n" * word.count("\n") or " ")
+        else:
+            parts.append(word)
+    if depth:
+        raise InvalidInput("/*! is not ended", where=f"schema, line {line}")
+    yield _with_line("".join(parts) + text[at:], line)
 
 
-def starts_transaction(text: bytes) -> bool:
-    """Return whether a CREATE TABLE … SELECT is followed by its rows in the same transaction (MySQL 8.0.21 and later)."""
-    return text[-64:].rstrip(b" \t\r\n;").upper().endswith(b"START TRANSACTION")
+def _with_line(statement: str, line: int) -> tuple[int, str]:
+    body = statement.lstrip()
+    return line + statement.count("\n", 0, len(statement) - len(body)), body
+
+
+# What must be known to see where a statement ends. END stands for the delimiter.
+_LEXEMES = r"""
+    (?P<quoted> '(?:[^'\\]++|\\.|'')*+' | "(?:[^"\\]++|\\.|"")*+" | `(?:[^`]++|``)*+` )
+  | (?P<comment> --(?=[\s\x00-\x1f]|\Z)[^\n]* | \#[^\n]* | /\*M?!99\d{3,4}.*?\*/ | /\*(?!M?!).*?\*/ )
+  | (?P<open> /\*M?!(?!99\d{3,4})(?:\d{5,6})? )
+  | (?P<close> \*/ )
+  | (?P<delimiter> ^[\ \t]*delimiter[\ \t]+ )
+  | (?P<unended> ['"`] | /\* )
+  | (?P<end> END )
+"""
+_DEPTH = {"open": 1, "close": -1}
+
+
+def _lexemes(delimiter: str) -> re.Pattern[str]:
+    return re.compile(_LEXEMES.replace("END", re.escape(delimiter)), re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE)
+
+
+class Token(NamedTuple):
+    """`kind` is word, name (quoted), text, number, sign or end."""
+
+    kind: str
+    text: str
+
+
+_END = Token("end", "the end")
+_KINDS = {
+    "IDENTIFIER": "name",
+    "STRING": "text",
+    "NATIONAL_STRING": "text",
+    "NUMBER": "number",
+    "HEX_STRING": "number",
+    "BIT_STRING": "number",
+}
+
+
+def _tokens(statement: str, where: str) -> Iterator[Token]:
+    from sqlglot import tokenize  # noqa: PLC0415 - a quarter of a second, and only a schema needs it
+    from sqlglot.errors import SqlglotError  # noqa: PLC0415
+
+    try:
+        tokens = tokenize(statement, dialect="mysql")
+    except SqlglotError as error:
+        raise InvalidInput(f"not SQL: {error!s:.80}", where=where) from None
+    for token in tokens:
+        kind = _KINDS.get(token.token_type.name)
+        if kind is None:  # PRIMARY KEY and the like are one token there
+            yield from (Token("word" if word[0].isalnum() or word[0] in "_$" else "sign", word) for word in token.text.split())
+        else:
+            yield Token(kind, token.text)
+
+
+class Cursor:
+    """The tokens of a statement, read from the front. `where` is told in errors."""
+
+    def __init__(self, statement: str, line: int) -> None:
+        self.where = f"schema, line {line}"
+        self._tokens = list(_tokens(statement, self.where))
+        self._at = 0
+
+    def refuse(self, what: str, hint: str = "") -> NoReturn:
+        raise InvalidInput(what, where=self.where, hint=hint)
+
+    def fail(self, expected: str) -> NoReturn:
+        self.refuse(f"{self.peek().text!r:.40} found, {expected} expected")
+
+    def peek(self, ahead: int = 0) -> Token:
+        at = self._at + ahead
+        return self._tokens[at] if at < len(self._tokens) else _END
+
+    def take(self) -> Token:
+        token = self.peek()
+        self._at += 1
+        return token
+
+    def sees(self, *words: str) -> bool:
+        """Whether the next tokens are these words or signs (upper case)."""
+        return all(
+            token.kind in ("word", "sign") and token.text.upper() == word
+            for token, word in ((self.peek(n), w) for n, w in enumerate(words))
+        )
+
+    def accept(self, *words: str) -> bool:
+        """Go past these words if they are next, and say whether they were."""
+        found = self.sees(*words)
+        if found:
+            self._at += len(words)
+        return found
+
+    def skip_words(self, *words: str) -> None:
+        """Go past any of these words."""
+        while any(map(self.accept, words)):
+            pass
+
+    @property
+    def ended(self) -> bool:
+        return self.peek() is _END
+
+    def expect(self, *words: str) -> None:
+        if not self.accept(*words):
+            self.fail(" ".join(words))
+
+    def name(self) -> str:
+        if self.peek().kind not in ("word", "name"):
+            self.fail("a name")
+        return self.take().text
+
+    def qualified(self, schema: str) -> tuple[str, str]:
+        """Return a name as (schema, name); `schema` is for one that stands alone."""
+        first = self.name()
+        return (first, self.name()) if self.accept(".") else (schema, first)
+
+    def number(self) -> int:
+        digits = self.peek().text
+        if self.peek().kind != "number" or not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
+            self.fail("a number")
+        self.take()
+        return int(digits)
+
+    def text(self) -> str:
+        if self.peek().kind != "text":
+            self.fail("text in quotes")
+        return self.take().text
+
+    def skip_group(self) -> None:
+        """Go past a pair of parentheses with all that is in it."""
+        self.expect("(")
+        self.skip_to(")")
+        self.expect(")")
+
+    def skip_to(self, *ends: str) -> None:
+        """Go to the first of these signs that is not inside parentheses, or to the end."""
+        depth = 0
+        while not self.ended and not (depth == 0 and any(self.sees(end) for end in ends)):
+            depth += self.sees("(") - self.sees(")")
+            self.take()
+
+    def list_of(self, read: Callable[[], T]) -> list[T]:
+        """Return what `read` gives for each part of a list in parentheses."""
+        self.expect("(")
+        parts = [read()]
+        while self.accept(","):
+            parts.append(read())
+        self.expect(")")
+        return parts

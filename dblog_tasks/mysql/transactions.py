@@ -22,7 +22,7 @@ import tempfile
 from typing import IO, Any
 
 from dblog_tasks.event import Omission, Position, Transaction
-from dblog_tasks.mysql import binlog, bodies, statements
+from dblog_tasks.mysql import binlog, bodies, queries
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.rows import DELETE, INSERT, UPDATE
 
@@ -60,7 +60,7 @@ WHOLE: Mapping[int, str] = {
     binlog.INCIDENT: INCIDENT,
     binlog.TRANSACTION_PAYLOAD: PAYLOAD,
 }
-_QUERY_OPERATIONS = {statements.DATA: STATEMENT, statements.DEFINITION: DEFINITION}
+_QUERY_OPERATIONS = {queries.DATA: STATEMENT, queries.DEFINITION: DEFINITION}
 _GTIDS = frozenset({binlog.GTID, binlog.ANONYMOUS_GTID, binlog.GTID_TAGGED, binlog.MARIADB_GTID})
 _QUERIES = frozenset({binlog.QUERY, binlog.QUERY_COMPRESSED})
 _TEXTS = frozenset({binlog.ROWS_QUERY, binlog.ANNOTATE_ROWS})
@@ -249,13 +249,13 @@ class Gatherer:
     def _query(self, group: Group, frame: binlog.Frame) -> Omission | None:
         query = self._body(frame)
         group.thread = group.thread or query.thread
-        kind = statements.classify(query.text)
-        if kind in (statements.BEGIN, statements.XA_START):
+        kind = queries.classify(query.text)
+        if kind in (queries.BEGIN, queries.XA_START):
             self._open = True
         elif kind in _QUERY_OPERATIONS:
             group.touched[None, _QUERY_OPERATIONS[kind], frame.type] += 1
             group.say(query.text)
-            self._open = self._open or statements.starts_transaction(query.text)
+            self._open = self._open or queries.starts_transaction(query.text)
         ending = _ENDINGS.get(kind)
         if ending is not None:
             return ending
@@ -297,15 +297,15 @@ class Gatherer:
     def operation_of(self, frame: binlog.Frame) -> str | None:
         """Return what an event does: insert, update, delete, one of this module's words, or None for structure."""
         if frame.type in _QUERIES:
-            return _QUERY_OPERATIONS.get(statements.classify(self._body(frame).text))
+            return _QUERY_OPERATIONS.get(queries.classify(self._body(frame).text))
         return ROWS.get(frame.type) or WHOLE.get(frame.type)
 
 
 _BEFORE_STATEMENT = frozenset({binlog.INTVAR, binlog.RAND, binlog.USER_VAR, binlog.BEGIN_LOAD_QUERY, 9, binlog.TABLE_MAP, *_TEXTS, *_GTIDS})
 _COMMITTED = Omission("")  # an ending that is no problem
 _ENDINGS: Mapping[str, Omission] = {
-    statements.COMMIT: _COMMITTED,
-    statements.ROLLBACK: ROLLED_BACK,
-    statements.XA_COMMIT: _COMMITTED,
-    statements.XA_ROLLBACK: _COMMITTED,
+    queries.COMMIT: _COMMITTED,
+    queries.ROLLBACK: ROLLED_BACK,
+    queries.XA_COMMIT: _COMMITTED,
+    queries.XA_ROLLBACK: _COMMITTED,
 }

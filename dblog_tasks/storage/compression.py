@@ -14,7 +14,7 @@ import zlib
 
 from dblog_tasks.errors import DblogError, MalformedLog, TruncatedLog, UnsupportedLog
 
-READABLE = ("gz", "zst")
+READABLE = ("gz", "zst")  # the keys of _DECOMPRESSORS
 UNREADABLE = ("7z", "br", "bz2", "lz4", "lzo", "qp", "xz", "Z", "zip", "zstd")
 _GUNZIP_BYTES = 1 << 18  # output of one call
 _UNZSTD_BYTES = 512  # input of one call: four bytes of zstd can stand for 128 KiB (RFC 8878, 3.1.1.2), so the output is 16 MiB at most
@@ -93,4 +93,3 @@ def _zstd_error(error: Exception) -> DblogError:
 
 
 _DECOMPRESSORS: Mapping[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {"gz": _gunzip, "zst": _unzstd}
-assert tuple(_DECOMPRESSORS) == READABLE

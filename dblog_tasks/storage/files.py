@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 import errno
 import os
+from pathlib import Path
 import re
-import secrets
-import stat
 
 from dblog_tasks.errors import InvalidInput, StorageError
 from dblog_tasks.storage.place import MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at, place_of, reported, store_code, stored_blocks
@@ -50,14 +49,14 @@ def write_file(url: str, data: bytes, options: Options) -> None:
     place = place_of(url, options)
     with reported("cannot be written", url):
         _make_parent(place)
+        path = Path(place.path)
         if not place.local:
             place.fs.pipe_file(place.path, data)
-        elif _is_device(place.path):
-            with open(place.path, "wb") as stream:
-                stream.write(data)
+        elif path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
         else:
-            with _unfinished(place.path, data) as unfinished:
-                os.replace(unfinished, place.path)
+            with _unfinished(path, data) as unfinished:
+                unfinished.replace(path)
 
 
 def write_exclusively(url: str, data: bytes, options: Options) -> bool:
@@ -97,10 +96,10 @@ def writable(url: str, options: Options) -> None:
         if not place.local:
             _probe(place)
             return
-        folder = os.path.abspath(place.path)
-        while not os.path.lexists(folder):
-            folder = os.path.dirname(folder)
-        if not os.path.isdir(folder):
+        folder = Path(place.path).absolute()
+        while not folder.exists() and not folder.is_symlink():
+            folder = folder.parent
+        if not folder.is_dir():
             raise NotADirectoryError
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError
@@ -115,33 +114,27 @@ def _probe(place: Place) -> None:
 
 def _make_parent(place: Place) -> None:
     if place.local:
-        os.makedirs(os.path.dirname(os.path.abspath(place.path)), exist_ok=True)
+        Path(place.path).parent.mkdir(parents=True, exist_ok=True)
     elif place.protocol not in OBJECT_STORES and place.protocol != "memory":  # there it would make a bucket, here it is not needed
         place.fs.makedirs(place.fs._parent(place.path), exist_ok=True)  # noqa: SLF001 - fsspec has no public way
 
 
-def _is_device(path: str) -> bool:
-    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
-
-
 @contextmanager
-def _unfinished(path: str, data: bytes) -> Iterator[str]:
+def _unfinished(path: Path, data: bytes) -> Iterator[Path]:
     """Give the path of a hidden file beside `path` that holds the data, on disk; what is left of it afterwards is removed."""
-    folder, name = os.path.split(path)
-    unfinished = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    unfinished = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
     try:
-        with open(unfinished, "xb") as stream:
+        with unfinished.open("xb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         yield unfinished
-        _sync_folder(folder)
+        _sync_folder(path.parent)
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(unfinished)
+        unfinished.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: str) -> None:
+def _sync_folder(folder: Path) -> None:
     with suppress(OSError):  # not every file system lets a folder be synced; the file itself is on disk
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -151,9 +144,10 @@ def _sync_folder(folder: str) -> None:
 
 
 def _write_new_local(place: Place, data: bytes) -> bool:
-    with _unfinished(place.path, data) as unfinished:
+    path = Path(place.path)
+    with _unfinished(path, data) as unfinished:
         try:
-            os.link(unfinished, place.path)
+            path.hardlink_to(unfinished)
         except FileExistsError:
             return False
         except OSError as error:
@@ -162,7 +156,7 @@ def _write_new_local(place: Place, data: bytes) -> bool:
         else:
             return True
     try:
-        with open(place.path, "xb") as stream:
+        with path.open("xb") as stream:
             stream.write(data)
     except FileExistsError:
         return False

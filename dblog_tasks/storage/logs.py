@@ -95,7 +95,7 @@ def _files_of(place: Place, options: Options) -> Iterable[_Found]:
     if info is None and _GLOB.search(place.path):
         return _of_glob(place, options)
     if info is None:
-        raise _nothing_at(place)
+        raise _nothing_at(place, "no such file or folder")
     if info["type"] == "directory":
         return _of_folder(place, options)
     if base_name(place.path).endswith(_INDEX):
@@ -105,12 +105,12 @@ def _files_of(place: Place, options: Options) -> Iterable[_Found]:
     return [_found(place, place.url, info)]
 
 
-def _nothing_at(place: Place) -> StorageError:
+def _nothing_at(place: Place, what: str) -> StorageError:
     bucket = place.path.strip("/").partition("/")[0]
     with reported("cannot be looked up", place.url):
         lost = place.protocol in OBJECT_STORES and info_at(place.fs, bucket) is None
-    what = f"no bucket is called {bucket!r}" if lost else "no such file or folder"
-    return StorageError(what, where=place.url, hint="check the spelling, and the endpoint of an object store")
+    hint = "check the spelling, and the endpoint of an object store"
+    return StorageError(f"no bucket is called {bucket!r}" if lost else what, where=place.url, hint=hint)
 
 
 def _of_folder(place: Place, options: Options) -> Iterable[_Found]:
@@ -126,18 +126,23 @@ def _of_folder(place: Place, options: Options) -> Iterable[_Found]:
 
 
 def _of_glob(place: Place, options: Options) -> Iterable[_Found]:
-    first_wild = _GLOB.search(place.url)
-    above = parent(place.url[: first_wild.start()]) if first_wild and not place.local else ""
-    root = place_of(above, options).path if above else ""
     with reported("cannot be searched", place.url):
-        matches: Mapping[str, Info] = place.fs.glob(place.path, detail=True)
+        try:
+            matches: Mapping[str, Info] = place.fs.glob(place.path, detail=True)
+        except FileNotFoundError:
+            matches = {}
     files = {path: info for path, info in sorted(matches.items()) if _is_file(info) and not base_name(path).startswith(".")}
     members = [path for path in files if _member(base_name(path))]
     chosen = members or [path for path in files if not path.endswith(_INDEX)]
     if not chosen:
-        raise StorageError("no log matches", where=place.url, hint="check the folder it names; quote it, or the shell expands it")
+        raise _nothing_at(place, "no log matches")
     _refuse_mixture(place.url, map(base_name, chosen))
-    return [_found(place, join(above, path[len(root) :]) if above else path, files[path]) for path in chosen]
+    if place.local:
+        return [_found(place, path, files[path]) for path in chosen]
+    root = place_of(parent(place.url), options)
+    while _GLOB.search(root.path):
+        root = place_of(parent(root.url), options)
+    return [_found(place, join(root.url, path[len(root.path) :]), files[path]) for path in chosen]
 
 
 def _of_index(place: Place, options: Options) -> Iterator[_Found]:

@@ -54,14 +54,33 @@ def _across(columns: Sequence[tuple[str, str]], values: Mapping[str, Sequence[st
 def _integers() -> tuple[list[tuple[str, str]], list[list[str]]]:
     bits = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
     columns = [(f"{name}{sign[:2].strip()}", f"{name}{sign}") for name in bits for sign in ("", " unsigned")]
-    limits = [(-(1 << (size - 1)), (1 << (size - 1)) - 1) if not sign else (0, (1 << size) - 1) for size in bits.values() for sign in (0, 1)]
+    limits = [
+        (-(1 << (size - 1)), (1 << (size - 1)) - 1) if not sign else (0, (1 << size) - 1) for size in bits.values() for sign in (0, 1)
+    ]
     rows = [[str(low) for low, _ in limits], [str(high) for _, high in limits], ["1"] * 10, ["NULL"] * 10]
     rows.append([str(high // 2 + 1) for _, high in limits])
     return columns, rows
 
 
 def _decimals() -> tuple[list[tuple[str, str]], list[list[str]]]:
-    sizes = [(1, 0), (1, 1), (4, 2), (5, 2), (9, 0), (9, 9), (10, 0), (10, 2), (18, 9), (19, 10), (20, 5), (28, 1), (30, 30), (38, 10), (65, 0), (65, 30)]
+    sizes = [
+        (1, 0),
+        (1, 1),
+        (4, 2),
+        (5, 2),
+        (9, 0),
+        (9, 9),
+        (10, 0),
+        (10, 2),
+        (18, 9),
+        (19, 10),
+        (20, 5),
+        (28, 1),
+        (30, 30),
+        (38, 10),
+        (65, 0),
+        (65, 30),
+    ]
     columns = [(f"d{digits}_{scale}", f"decimal({digits},{scale})") for digits, scale in sizes]
 
     def nines(sign: str, digits: int, scale: int) -> str:
@@ -81,10 +100,12 @@ def _temporals() -> tuple[list[tuple[str, str]], list[list[str]]]:
         "year": ["0", "1901", "2155", "2024", "NULL", "1970", "2000"],
         "time\\(": ["'00:00:00'", "'-838:59:59'", "'838:59:59'", "'-00:00:00.500001'", "NULL", "'-00:00:01.999999'", "'12:34:56.789012'"],
         "datetime": [
-            "'0000-00-00'", "'1000-01-01'", "'9999-12-31 23:59:59'", "'2024-02-29 12:34:56.789012'", "NULL", "'2024-00-00 01:02:03.5'", "'1969-12-31 23:59:59.000001'",
+            "'0000-00-00'", "'1000-01-01'", "'9999-12-31 23:59:59'", "'2024-02-29 12:34:56.789012'", "NULL",
+            "'2024-00-00 01:02:03.5'", "'1969-12-31 23:59:59.000001'",
         ],
         "timestamp": [
-            "'0000-00-00'", "'1970-01-01 00:00:01'", "'2038-01-19 03:14:06.999999'", "'2024-02-29 12:34:56.789012'", "NULL", "'2000-01-01'", "'2026-10-25 01:30:00.1'",
+            "'0000-00-00'", "'1970-01-01 00:00:01'", "'2038-01-19 03:14:06.999999'", "'2024-02-29 12:34:56.789012'", "NULL",
+            "'2000-01-01'", "'2026-10-25 01:30:00.1'",
         ],
     }  # fmt: skip
     return columns, _across(columns, values, 7)
@@ -92,8 +113,8 @@ def _temporals() -> tuple[list[tuple[str, str]], list[list[str]]]:
 
 def _texts() -> tuple[list[tuple[str, str]], list[list[str]]]:
     sets = {
-        "latin1": "é", "ascii": "a", "utf8mb3": "日", "utf8mb4": "😀", "cp1251": "Ж", "koi8r": "ж", "latin2": "ž", "greek": "λ", "hebrew": "א",
-        "gbk": "啊", "big5": "測", "sjis": "表", "euckr": "시", "ucs2": "語", "utf16": "😀", "utf16le": "😀", "utf32": "😀", "cp850": "ñ",
+        "latin1": "é", "ascii": "a", "utf8mb3": "日", "utf8mb4": "😀", "cp1251": "Ж", "koi8r": "ж", "latin2": "ž", "greek": "λ",
+        "hebrew": "א", "gbk": "啊", "big5": "測", "sjis": "表", "euckr": "시", "ucs2": "語", "utf16": "😀", "utf16le": "😀", "utf32": "😀", "cp850": "ñ",
     }  # fmt: skip
     columns = [(f"{kind}_{name}", f"{kind}(20) CHARACTER SET {name}") for name in sets for kind in ("char", "varchar")]
     marks = [mark for mark in sets.values() for _ in range(2)]
@@ -109,15 +130,9 @@ def _lengths() -> tuple[list[tuple[str, str]], list[list[str]]]:
         "tinytext; text; mediumtext; longtext; tinyblob; blob; mediumblob; longblob"
     )
 
-    def filled(sql_type: str, length: int) -> str:
-        size = re.search(r"\((\d+)\)", sql_type)
-        most = int(size[1]) if size else 255 if sql_type.startswith("tiny") else 65535
-        return f"REPEAT('ab', {min(length, most)})" if length < most // 2 else f"REPEAT('z', {min(length, most)})"
-
-    rows = [[filled(sql_type, length) for _, sql_type in columns] for length in (0, 1, 63, 255, 256)]
-    binary = ["X'00FF0A0D1A275C2200'" if "b" in kind[:8] and "varchar" not in kind else "'\\0\\n\\r\\Z'" for _, kind in columns]
-    binary = ["X'00'" if kind == "binary(1)" else "'\\0'" if kind.startswith("char(1)") else value for value, (_, kind) in zip(binary, columns, strict=True)]
-    return columns, [*rows, binary, ["NULL"] * len(columns)]
+    rows = [[f"REPEAT('z', {length})"] * len(columns) for length in (0, 1, 63, 64, 255, 256)]  # cut to what a column takes
+    odd = ["X'00FF0A0D1A275C2200'" if "binary" in kind or "blob" in kind else r"'\0\n\r\Z'" for _, kind in columns]
+    return columns, [*rows, odd, ["NULL"] * len(columns)]
 
 
 def _choices() -> tuple[list[tuple[str, str]], list[list[str]]]:
@@ -125,8 +140,8 @@ def _choices() -> tuple[list[tuple[str, str]], list[list[str]]]:
         return ",".join(f"'m{member}'" for member in range(1, number + 1))
 
     columns = _columns(
-        f"enum('a','b','c'); enum('','it''s','co\"m,ma','日本','back\\\\slash'); enum({members(255)}); enum({members(256)}); enum('é','ü') CHARACTER SET latin1;"
-        + ";".join(f"set({members(number)})" for number in (1, 8, 9, 16, 17, 24, 25, 33, 64))
+        f"enum('a','b','c'); enum('','it''s','co\"m,ma','日本','back\\\\slash'); enum({members(255)}); enum({members(256)});"
+        "enum('é','ü') CHARACTER SET latin1;" + ";".join(f"set({members(number)})" for number in (1, 8, 9, 16, 17, 24, 25, 33, 64))
     )
     last = [str(kind.count("','") + 1) if kind.startswith("enum") else f"{(1 << (kind.count(',') + 1)) - 1}" for _, kind in columns]
     top = ["2" if kind.startswith("enum") else f"{1 << kind.count(',')}" for _, kind in columns]
@@ -148,15 +163,36 @@ FLOAT_VALUES = {
 }
 BITS = _columns(";".join(f"bit({size})" for size in (1, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64)))
 BIT_SIZES = [int(kind[4:-1]) for _, kind in BITS]
-BIT_ROWS = [[f"{(1 << size) - 1}" for size in BIT_SIZES], ["0"] * 14, ["1"] * 14, ["NULL"] * 14, [f"{1 << (size - 1)}" for size in BIT_SIZES]]
+BIT_ROWS = [
+    [f"{(1 << size) - 1}" for size in BIT_SIZES],
+    ["0"] * 14,
+    ["1"] * 14,
+    ["NULL"] * 14,
+    [f"{1 << (size - 1)}" for size in BIT_SIZES],
+]
 MARIADB = _columns("uuid; inet6; inet4; varchar(500) COMPRESSED; blob COMPRESSED; json; point; geometry; int zerofill; boolean")
 MARIADB_ROWS = [
-    ["'123e4567-e89b-12d3-a456-426655440000'", "'2001:db8::ff00:42:8329'", "'192.0.2.1'", "REPEAT('ab',200)", "REPEAT(X'00FF',300)", """'{"a": [1, 2.50, "日本"]}'""", "POINT(1,-2.5)", "LINESTRING(POINT(0,0),POINT(1,1))", "42", "1"],
-    ["'00000000-0000-0000-0000-000000000000'", "'::'", "'0.0.0.0'", "''", "''", "'null'", "ST_GEOMFROMTEXT('POINT(3 4)',4326)", "POINT(0,0)", "0", "0"],
-    ["'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'::ffff:192.0.2.1'", "'255.255.255.255'", "'short'", "X'00'", "'{}'", "POINT(0,0)", "NULL", "4294967295", "NULL"],
+    [
+        "'123e4567-e89b-12d3-a456-426655440000'", "'2001:db8::ff00:42:8329'", "'192.0.2.1'", "REPEAT('ab',200)", "REPEAT(X'00FF',300)",
+        """'{"a": [1, 2.50, "日本"]}'""", "POINT(1,-2.5)", "LINESTRING(POINT(0,0),POINT(1,1))", "42", "1",
+    ],
+    [
+        "'00000000-0000-0000-0000-000000000000'", "'::'", "'0.0.0.0'", "''", "''",
+        "'null'", "ST_GEOMFROMTEXT('POINT(3 4)',4326)", "POINT(0,0)", "0", "0",
+    ],
+    [
+        "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "'::ffff:192.0.2.1'", "'255.255.255.255'", "'short'", "X'00'",
+        "'{}'", "POINT(0,0)", "NULL", "4294967295", "NULL",
+    ],
     ["NULL"] * 10,
 ]  # fmt: skip
-GENERATED = [("a", "int"), ("v", "int AS (a * 2) VIRTUAL"), ("s", "varchar(20) AS (CONCAT('n', a)) STORED"), ("hidden", "int INVISIBLE"), ("z", "int")]
+GENERATED = [
+    ("a", "int"),
+    ("v", "int AS (a * 2) VIRTUAL"),
+    ("s", "varchar(20) AS (CONCAT('n', a)) STORED"),
+    ("hidden", "int INVISIBLE"),
+    ("z", "int"),
+]
 NO_KEY = [("a", "int NOT NULL"), ("b", "varchar(10)")]
 ODD = [("select", "int"), ('we`ird "col"', "varchar(10)"), ("日本語列", "varchar(10)"), ("col with space", "int")]
 
@@ -177,11 +213,19 @@ TABLES = (
     Table("types", "choices", *_numbered(*_choices())),
     Table("types", "nulls", *_numbered(*_nulls())),
     Table("types", "mariadb", *_numbered(MARIADB, MARIADB_ROWS)),
-    Table("types", "generated", *_numbered(GENERATED, [["1", "DEFAULT", "DEFAULT", "7", "9"], ["NULL", "DEFAULT", "DEFAULT", "NULL", "8"]])),
+    Table(
+        "types", "generated", *_numbered(GENERATED, [["1", "DEFAULT", "DEFAULT", "7", "9"], ["NULL", "DEFAULT", "DEFAULT", "NULL", "8"]])
+    ),
     Table("types", "large", *_numbered([("b", "mediumblob")], [["REPEAT(X'F00D', 32768)"], ["X'F00D'"]])),
     Table("types", "myisam", *_numbered([("a", "varchar(10)")], [["'one'"], ["'two'"]]), ", PRIMARY KEY (id)) ENGINE=MyISAM"),
     Table("types", "no_key", NO_KEY, [["1", "'x'"], ["1", "'x'"], ["2", "NULL"]], ") ENGINE=InnoDB"),
-    Table("types", "unique_key", [("n", "int"), *NO_KEY], [["NULL", "1", "'x'"], ["2", "2", "NULL"]], ", UNIQUE (n), UNIQUE (a)) ENGINE=InnoDB"),
+    Table(
+        "types",
+        "unique_key",
+        [("n", "int"), *NO_KEY],
+        [["NULL", "1", "'x'"], ["2", "2", "NULL"]],
+        ", UNIQUE (n), UNIQUE (a)) ENGINE=InnoDB",
+    ),
     Table("types", "two_keys", [("z", "int"), *NO_KEY], [["5", "1", "'x'"], ["6", "1", "'y'"]], ", PRIMARY KEY (b, a)) ENGINE=InnoDB"),
     Table("odd `db`", "t odd`name", *_numbered(ODD, [["1", "'x'", "'é'", "5"], ["NULL", "NULL", "NULL", "NULL"]])),
 )

@@ -38,8 +38,8 @@ CREATE TABLE users (id int unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, email v
   balance decimal(12,2) NOT NULL DEFAULT 0, vip tinyint(1) NOT NULL DEFAULT 0, prefs json NULL, last_seen datetime(3) NULL,
   updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), UNIQUE KEY (email));
 CREATE TABLE orders (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id int unsigned NOT NULL,
-  status enum('new','paid','shipped','cancelled') NOT NULL DEFAULT 'new', total decimal(12,2) NOT NULL, currency char(3) NOT NULL DEFAULT 'EUR',
-  flags set('gift','express','fragile') NULL, placed_at datetime NOT NULL, comment text NULL, KEY (user_id));
+  status enum('new','paid','shipped','cancelled') NOT NULL DEFAULT 'new', total decimal(12,2) NOT NULL,
+  currency char(3) NOT NULL DEFAULT 'EUR', flags set('gift','express','fragile') NULL, placed_at datetime NOT NULL, comment text NULL, KEY (user_id));
 CREATE TABLE order_items (order_id bigint unsigned NOT NULL, line smallint NOT NULL, sku char(12) NOT NULL, qty int NOT NULL,
   price decimal(10,2) NOT NULL, PRIMARY KEY (order_id, line));
 INSERT INTO users (id,email,name,balance,vip,prefs,last_seen) SELECT seq, CONCAT('user',seq,'@example.com'), CONCAT('Üser ',seq),
@@ -71,7 +71,11 @@ class Traffic:
         first, second, _ = self.sessions
         for number in range(rounds):
             order, user = next(self._order), 41 + number % 20
-            self._run(first, "BEGIN", f"INSERT INTO orders (id,user_id,total,flags,placed_at,comment) VALUES ({order},{user},9.25,'gift',NOW(),'ε {number}')")
+            self._run(
+                first,
+                "BEGIN",
+                f"INSERT INTO orders (id,user_id,total,flags,placed_at,comment) VALUES ({order},{user},9.25,'gift',NOW(),'ε {number}')",
+            )
             self._run(second, f"UPDATE users SET balance=balance-1, last_seen=NOW(3) WHERE id={user}")
             self._run(first, f"INSERT INTO order_items VALUES ({order},1,'SKU-A',1,9.00),({order},2,'SKU-B',2,0.25)", "COMMIT")
             self._run(second, f"UPDATE orders SET status='shipped' WHERE id={151 + number % 30}")
@@ -111,7 +115,9 @@ def make_shop(folder: Path, *options: str, in_use: bool) -> None:
         transactions = _run_shop(server, accident=True)
         _write(folder / "schema.sql", server.schema_sql("shop"))
         _write_shop(server, folder, "after")
-        _write(folder / "accident.json", json.dumps({"server": _version(server), "transactions": transactions}, indent=1, ensure_ascii=False))
+        _write(
+            folder / "accident.json", json.dumps({"server": _version(server), "transactions": transactions}, indent=1, ensure_ascii=False)
+        )
         if not in_use:
             server.rotate()
         for log in server.binlogs()[:3]:
@@ -142,7 +148,9 @@ def _write_shop(server: MariaDB, folder: Path, state: str) -> None:
     _write(folder / f"{state}.sql", server.dump("shop"))
     with _session(server) as session:
         columns = {(schema, table): _declared(session, schema, table) for schema, table in _tables(session, "shop")}
-        _write(folder / f"{state}.exact.jsonl", "".join(line for place, found in columns.items() for line in _truth(session, *place, found)))
+        _write(
+            folder / f"{state}.exact.jsonl", "".join(line for place, found in columns.items() for line in _truth(session, *place, found))
+        )
 
 
 def make_types(folder: Path, *options: str) -> None:

@@ -1,4 +1,7 @@
-"""Fixtures with real servers. Everything in this folder is marked `live`; without a server its tests are skipped by name, in CI they fail."""
+"""Fixtures with real servers, and the mark `live` for every test of this folder.
+
+A test whose server is not installed is skipped by name; in CI it fails.
+"""
 
 from __future__ import annotations
 

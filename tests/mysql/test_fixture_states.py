@@ -61,9 +61,10 @@ def states(folder: Path, meta: dict[str, Any]) -> Iterator[tuple[str, State, dic
     tables: dict[tuple[str, str], dblog_tasks.Table] = {}
     unread: set[str] = set()
     start = Checkpoint()
+    schema = None if meta["variables"]["binlog_row_metadata"] == "FULL" else str(folder / "before.schema.sql")
     for mark in meta["marks"]:
         stop = Position("mysql", f"{mark['file']}:{mark['pos']}")
-        with dblog_tasks.open("mysql", path=str(folder / mark["file"]), checkpoint=start, stop=stop, schema=str(folder / "before.schema.sql")) as decoder:
+        with dblog_tasks.open("mysql", path=str(folder / mark["file"]), checkpoint=start, stop=stop, schema=schema) as decoder:
             for event in decoder:
                 if isinstance(event.body, RowChanges):
                     tables[event.table] = event.body.table

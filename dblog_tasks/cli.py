@@ -1,0 +1,386 @@
+"""`dblog`: the verbs for a shell. No logic: options in, a verb called, its answer printed.
+
+Exit codes: 0 done; 1 usage or input error (one line on standard error); 3 plan written, with omissions or hard conflicts inside its
+filter; 5 check failed; 130 interrupted. Prefect is not imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+import os
+import sys
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+import orjson
+
+from dblog_tasks import __version__, storage
+from dblog_tasks.backend import default_registry, open_options
+from dblog_tasks.errors import DblogError, InvalidInput
+from dblog_tasks.event import Checkpoint, Event, Position, RowChanges, Source
+from dblog_tasks.plan import Plan, check as check_plan, read_plan
+from dblog_tasks.planning import PlanRequest, find_files, make_plan, selection
+
+DONE, USAGE, INCOMPLETE, DIFFERS, INTERRUPTED = 0, 1, 3, 5, 130
+
+app = App(
+    name="dblog",
+    version=f"dblog-tasks {__version__}",
+    help="Recovery plans from database logs: find what went wrong, see what an undo would do, get it as SQL.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
+
+Logs = Annotated[list[str], Parameter(help="Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).", show_default=False)]
+Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
+Tables = Annotated[list[str], Parameter(name="--table", help="Only these tables: a glob over schema.table, or over the name alone; !GLOB leaves out.", show_default=False)]
+Kinds = Annotated[list[str], Parameter(name="--kind", help="Only these: insert, update, delete, or the log's own names; !KIND leaves out.", show_default=False)]
+Since = Annotated[str, Parameter(help="Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.", show_default=False)]
+Until = Annotated[str, Parameter(help="Transactions committed before this time.", show_default=False)]
+Start = Annotated[str, Parameter(help="Events after this position: mysql-bin.000007:4523.", show_default=False)]
+Stop = Annotated[str, Parameter(help="Events up to and including this position.", show_default=False)]
+Transactions = Annotated[
+    list[str], Parameter(name="--transaction", help="Only these: GTID, xid, or the position where it starts; !ID leaves out.", show_default=False)
+]
+Where = Annotated[str, Parameter(help="Only rows for which this holds: \"status = 'paid' AND after.total = 0\".", show_default=False)]
+Schema = Annotated[str, Parameter(help="CREATE TABLE statements, or a DSN, where the log has no column names.", show_default=False)]
+StorageOptions = Annotated[
+    list[str], Parameter(name="--storage-option", help="K=V for the store; secrets as K=env:NAME.", show_default=False)
+]
+WholeTransactions = Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")]
+OwnReplays = Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")]
+
+
+@app.command
+def plan(
+    logs: Logs,
+    /,
+    *,
+    driver: Driver,
+    out: Annotated[str, Parameter(help="Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
+    tables: Tables = [],  # noqa: B006 - the parser makes a new list
+    kinds: Kinds = [],  # noqa: B006
+    since: Since = "",
+    until: Until = "",
+    start: Start = "",
+    stop: Stop = "",
+    transactions: Transactions = [],  # noqa: B006
+    where: Where = "",
+    schema: Schema = "",
+    storage_options: StorageOptions = [],  # noqa: B006
+    source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
+    resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
+    jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
+    whole_transactions: WholeTransactions = False,
+    own_replays: OwnReplays = False,
+) -> int:
+    """Plan the undo of what is selected, and write the plan; nothing is changed in any database.
+
+    Example: dblog plan /var/lib/mysql/mysql-bin.0* --driver mysql --out plan --table shop.orders --since 2026-11-23T14:00:00Z
+    """
+    options = storage.parse_storage_options(storage_options, os.environ)
+    request = PlanRequest(
+        driver,
+        tuple(logs),
+        out,
+        source,
+        selection(tables=tables, kinds=kinds, since=since, until=until, transactions=transactions, where=where),
+        Checkpoint(position=Position(driver, start)) if start else Checkpoint(),
+        Position(driver, stop) if stop else Position(),
+        schema,
+        options,
+        whole_transactions,
+        own_replays,
+        resume,
+    )
+    with _progress("reading") as advance:
+        made = make_plan(request, jobs=jobs, progress=lambda part: advance(part.log[0]))
+    _print_made(made)
+    return INCOMPLETE if made.ledger.omitted or made.manifest["conflicts"]["hard"] else DONE
+
+
+def _print_made(made: Plan) -> None:
+    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
+
+    print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
+
+
+@app.command
+def show(
+    url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
+    /,
+    *,
+    as_: Annotated[Literal["summary", "sql", "redis", "json"], Parameter(name="--as", help="One screen, the undo for the database's own client, or everything.")] = "summary",
+    mask: Annotated[bool, Parameter(help="Hide the values of sample rows in the summary.")] = False,
+    storage_options: StorageOptions = [],  # noqa: B006
+) -> int:
+    """Show what a plan would do.
+
+    Example: dblog show plan --as sql > undo.sql
+    """
+    found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
+    for piece in SHOWN[as_](found, mask):
+        sys.stdout.write(piece)
+    return DONE
+
+
+def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one signature for all
+    from dblog_tasks.report import summary  # noqa: PLC0415
+
+    yield summary(found, mask=mask) + "\n"
+
+
+def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.report import plan_json  # noqa: PLC0415
+
+    yield orjson.dumps(plan_json(found), option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.mysql.sql import undo_script  # noqa: PLC0415
+
+    _check_driver(found, "mysql", "sql")
+    steps = ((step.transaction, step.operation) for step in found.steps())
+    return undo_script(steps, header=_header(found))
+
+
+def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
+
+    _check_driver(found, "redis", "redis")
+    steps = ((step.transaction.id if step.transaction else None, step.operation) for step in found.steps())
+    return (line + "\n" for line in undo_text(steps))
+
+
+SHOWN: Mapping[str, Callable[[Plan, bool], Iterator[str]]] = {"summary": _summary, "json": _json, "sql": _sql, "redis": _redis}
+
+
+def _check_driver(found: Plan, driver: str, form: str) -> None:
+    if found.manifest["driver"] != driver:
+        raise InvalidInput(f"a plan of {found.manifest['driver']} cannot be shown as {form}", where=found.url)
+
+
+def _header(found: Plan) -> list[str]:
+    conflicts, ledger = found.manifest["conflicts"], found.ledger
+    return [
+        f"plan {found.id} of {found.manifest['source']['name']}: {ledger.rows_undone} rows, {found.manifest['transactions']['count']} transactions",
+        f"log {found.start.position.value or 'from the beginning'} to {found.end.position.value}",
+        f"{ledger.omitted.total()} events omitted; {conflicts['hard']} hard and {conflicts['soft']} soft conflicts known up to {conflicts['known_up_to']['position']}",
+    ]
+
+
+@app.command
+def events(
+    logs: Logs,
+    /,
+    *,
+    driver: Driver,
+    as_: Annotated[Literal["json", "text"], Parameter(name="--as", help="A JSON object or tab-separated text a line.")] = "text",
+    tables: Tables = [],  # noqa: B006
+    kinds: Kinds = [],  # noqa: B006
+    since: Since = "",
+    until: Until = "",
+    start: Start = "",
+    stop: Stop = "",
+    transactions: Transactions = [],  # noqa: B006
+    where: Where = "",
+    schema: Schema = "",
+    storage_options: StorageOptions = [],  # noqa: B006
+    source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
+    whole_transactions: WholeTransactions = False,
+    own_replays: OwnReplays = True,
+) -> int:
+    """Print the events that are selected, one a line: position, kind, time, transaction, table, body.
+
+    Example: dblog events mysql-bin.000007 --driver mysql --kind delete --as json
+    """
+    chosen = selection(tables=tables, kinds=kinds, since=since, until=until, transactions=transactions, where=where)
+    form = FORMS[as_]
+    for event in _events(logs, driver, chosen, start, stop, schema, storage_options, source, whole_transactions=whole_transactions, own_replays=own_replays):
+        sys.stdout.write(form(event))
+    return DONE
+
+
+def _events(
+    logs: Sequence[str],
+    driver: str,
+    chosen: Sequence[Any],
+    start: str,
+    stop: str,
+    schema: str,
+    storage_options: Sequence[str],
+    source: str,
+    **flags: bool,
+) -> Iterator[Event]:
+    options = storage.parse_storage_options(storage_options, os.environ)
+    request = PlanRequest(driver, tuple(logs), "", start=Checkpoint(position=Position(driver, start)), stop=Position(driver, stop), storage_options=options)
+    with default_registry.get(driver).open(
+        open_options(
+            source=Source(driver, source) if source else None,
+            path=tuple(file.url for file in find_files(request)),
+            checkpoint=request.start,
+            stop=request.stop,
+            selection=tuple(chosen),
+            storage_options=options,
+            schema=schema,
+            **flags,
+        )
+    ) as decoder:
+        yield from decoder
+
+
+def _record(event: Event) -> dict[str, Any]:
+    return {
+        "position": event.position.value,
+        "kind": event.kind,
+        "time": event.time.isoformat() if event.time else None,
+        "transaction": event.transaction,
+        "table": ".".join(event.table) if event.table else None,
+        "body": _body(event.body),
+    }
+
+
+def _body(body: Any) -> Any:
+    """Return a body as JSON has it: rows by column name, labels for the numbers of enums and sets."""
+    if isinstance(body, RowChanges):
+        names = [column.name for column in body.table.columns]
+        labels = {column.name: column for column in body.table.columns if column.labels}
+        return [{"before": _named(names, labels, before), "after": _named(names, labels, after)} for before, after in body.rows]
+    return {name: value for name, value in asdict(body).items() if value not in ("", None)} if is_dataclass(body) and not isinstance(body, type) else body
+
+
+def _named(names: Sequence[str], labels: Mapping[str, Any], row: Sequence[Any] | None) -> Any:
+    if row is None:
+        return None
+    return {name: labelled(labels[name], value) if name in labels else value for name, value in zip(names, row, strict=True)}
+
+
+def labelled(column: Any, value: Any) -> Any:
+    """Return the label of an enum's number, the labels of a set's; the number where it has none."""
+    if not isinstance(value, int):
+        return value
+    if column.type.startswith("enum"):
+        return column.labels[value - 1] if 0 < value <= len(column.labels) else value
+    return ",".join(label for bit, label in enumerate(column.labels) if value >> bit & 1) if value < 1 << len(column.labels) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"hex": value.hex()}
+    return str(value)
+
+
+def _as_json(event: Event) -> str:
+    return orjson.dumps(_record(event), default=_plain, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _as_text(event: Event) -> str:
+    record = _record(event)
+    body = orjson.dumps(record.pop("body"), default=_plain).decode()
+    return "\t".join("" if value is None else str(value) for value in record.values()) + f"\t{body}\n"
+
+
+FORMS: Mapping[str, Callable[[Event], str]] = {"json": _as_json, "text": _as_text}
+
+
+@app.command
+def inspect(
+    logs: Logs,
+    /,
+    *,
+    driver: Driver,
+    schema: Schema = "",
+    since: Since = "",
+    until: Until = "",
+    tables: Tables = [],  # noqa: B006
+    storage_options: StorageOptions = [],  # noqa: B006
+) -> int:
+    """Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to paste.
+
+    Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql
+    """
+    from dblog_tasks.survey import inspect_text, survey  # noqa: PLC0415
+
+    chosen = selection(tables=tables, since=since, until=until)
+    found = survey(_progressing(_events(logs, driver, chosen, "", "", schema, storage_options, "", own_replays=True)))
+    for piece in inspect_text(found, urls=logs, driver=driver, schema=schema, storage_options=storage_options):
+        sys.stdout.write(piece)
+    return DONE
+
+
+@app.command
+def check(
+    url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
+    /,
+    *,
+    storage_options: StorageOptions = [],  # noqa: B006
+) -> int:
+    """Read a plan wholly: hashes, counts and ledger must agree.
+
+    Example: dblog check plan
+    """
+    found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
+    problems = check_plan(found)
+    print("\n".join(problems) if problems else f"plan {found.id} is whole: {found.ledger.undone} events, {found.ledger.rows_undone} rows")
+    return DIFFERS if problems else DONE
+
+
+class _progress:  # noqa: N801 - used like a function
+    """A spinner with the last file's name on a terminal; nothing in a pipe."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._status: Any = None
+
+    def __enter__(self) -> Callable[[str], None]:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415
+
+            self._status = Console(stderr=True).status(f"{self._what} …")
+            self._status.start()
+        return self._advance
+
+    def _advance(self, name: str) -> None:
+        if self._status:
+            self._status.update(f"{self._what} … {name} done")
+
+    def __exit__(self, *_: object) -> None:
+        if self._status:
+            self._status.stop()
+
+
+def _progressing(found: Iterable[Event]) -> Iterator[Event]:
+    with _progress("reading") as advance:
+        for number, event in enumerate(found):
+            if number % 20_000 == 0:
+                advance(event.position.value)
+            yield event
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Return the exit code of a command line; errors are one line on standard error."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except (DblogError, CycloptsError) as error:
+        print(f"dblog: {' '.join(str(error).split())}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("dblog: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has seen enough
+        return DONE
+    except OSError as error:
+        print(f"dblog: output cannot be written: {error.strerror}", file=sys.stderr)
+        return USAGE
