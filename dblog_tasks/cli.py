@@ -101,9 +101,7 @@ def plan(
 
 
 def _print_made(made: Plan) -> None:
-    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
-
-    print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
+    print(f"{made.ledger.rows_undone} rows\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
 
 
 @app.command
@@ -138,10 +136,10 @@ def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
 
 
 def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
-    from dblog_tasks.mysql.sql import undo_script  # noqa: PLC0415
+    from dblog_tasks.mysql.sql import TransactionInfo, undo_script  # noqa: PLC0415
 
     _check_driver(found, "mysql", "sql")
-    steps = ((step.transaction, step.operation) for step in found.steps())
+    steps = ((TransactionInfo(step.transaction.id if step.transaction else step.checkpoint.position.value), step.operation) for step in found.steps())
     return undo_script(steps, header=_header(found))
 
 

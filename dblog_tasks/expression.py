@@ -330,17 +330,12 @@ def _matcher(operands: list[Any]) -> Any:
 
 def _like(pattern: str) -> str:
     """Return a regular expression that takes each part between two % at its first place: no pattern makes it slow."""
-    parts, at = [""], 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "\\" and at + 1 < len(pattern):
-            at += 1
-            parts[-1] += re.escape(pattern[at])
-        elif character == "%":
+    parts = [""]
+    for piece in re.findall(r"\\?.", pattern, re.DOTALL):
+        if piece == "%":
             parts.append("")
         else:
-            parts[-1] += "." if character == "_" else re.escape(character)
-        at += 1
+            parts[-1] += "." if piece == "_" else re.escape(piece[-1])
     if len(parts) == 1:
         return parts[0]
     return parts[0] + "".join(f"(?>.*?{part})" for part in parts[1:-1] if part) + ".*" + parts[-1]

@@ -37,23 +37,19 @@ def modules() -> list[Path]:
 def untidy(file: Path, source: str) -> Iterator[str]:
     """Yield what is too long, badly named or without a docstring in one module."""
     tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     if source.count("\n") > MODULE_LINES_MAX:
         yield f"{source.count(chr(10))} lines"
     if NAMES_WITHOUT_MEANING & set(file.with_suffix("").parts):
         yield "a name that says nothing"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
-            if length > FUNCTION_LINES_MAX:
-                yield f"{node.name}: {length} lines"
+    for function in functions:
+        length = (function.end_lineno or function.lineno) - function.lineno + 1
+        if length > FUNCTION_LINES_MAX:
+            yield f"{function.name}: {length} lines"
     if file.parts[0] == "tests":
-        yield from (f"{node.name}: no docstring" for node in ast.walk(tree) if _is_test(node) and not ast.get_docstring(node))
+        yield from (f"{test.name}: no docstring" for test in functions if test.name.startswith("test_") and not ast.get_docstring(test))
     else:
         yield from (f"{name}: no docstring" for name in _silent(tree, "module"))
-
-
-def _is_test(node: ast.AST) -> bool:
-    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
 
 
 def _silent(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> Iterator[str]:

@@ -190,7 +190,12 @@ def live_catalog(dsn: str, password: str | None = None) -> Catalog:
     Raises InvalidInput for a DSN that cannot be used, StorageError when the server cannot be reached or asked.
     """
     with closing(connect(dsn, password)) as connection:
-        return _ask(connection, dsn)
+        import pymysql  # noqa: PLC0415 - an extra; `connect` has found it
+
+        try:
+            return _ask(connection.cursor(), lambda error: isinstance(error, pymysql.MySQLError) and error.args[0] < 2000)
+        except (pymysql.MySQLError, OSError, UnicodeError) as error:
+            raise StorageError(f"the server cannot be asked for its tables: {_words(error)}", where=_shown(_split(dsn))) from None
 
 
 def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
@@ -204,9 +209,8 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
     except ImportError:
         raise InvalidInput("a live MySQL server needs the package pymysql", hint="pip install 'dblog-tasks[mysql]'") from None
     parts = _split(dsn)
-    options = _options(parts)
-    secret = password if password is not None else _password(options.pop("password", ""))
-    options.pop("password", None)
+    options, named = _options(parts)
+    secret = _password(named) if password is None else password
     try:
         return pymysql.connect(
             host=parts.hostname or "localhost",
@@ -215,10 +219,11 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
             password=secret,
             database=unquote(parts.path.strip("/")) or None,
             charset="utf8mb4",
-            **{name: _OPTIONS[name](value) for name, value in options.items()},
+            **options,
         )
-    except (pymysql.MySQLError, OSError, RuntimeError, ValueError, UnicodeError) as error:
-        raise StorageError(f"cannot connect: {_redacted(error, secret)}", where=_shown(parts)) from None
+    except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
+        words = _words(error).replace(secret, "***") if secret else _words(error)
+        raise StorageError(f"cannot connect: {words}", where=_shown(parts)) from None
 
 
 # What a DSN may say after its question mark, beside password=env:NAME.
@@ -231,6 +236,7 @@ _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "connect_timeout": int,
     "read_timeout": int,
 }
+_DSN_HINT = "mysql://user@host:port/schema?unix_socket=PATH"
 _PASSWORD_HINT = "set DBLOG_PASSWORD or MYSQL_PWD in the environment, or write ?password=env:NAME"  # noqa: S105 - no password
 
 
@@ -238,50 +244,85 @@ def _split(dsn: str) -> SplitResult:
     try:
         parts = urlsplit(dsn)
         secret, _ = parts.password, parts.port
-    except ValueError as error:
-        raise InvalidInput(f"the DSN is no URL: {type(error).__name__}", hint="mysql://user@host:port/schema") from None
+    except ValueError:
+        raise InvalidInput("the DSN is no URL", hint=_DSN_HINT) from None
     if parts.scheme not in ("mysql", "mariadb"):
-        raise InvalidInput("the DSN does not begin with mysql://", hint="mysql://user@host:port/schema")
-    if secret is not None:
+        raise InvalidInput("the DSN does not begin with mysql://", hint=_DSN_HINT)
+    if secret is not None or "@" in parts.path + parts.fragment:
         raise InvalidInput("the DSN holds a password, which logs and process lists would show", hint=_PASSWORD_HINT)
     return parts
 
 
-def _options(parts: SplitResult) -> dict[str, str]:
+def _options(parts: SplitResult) -> tuple[dict[str, Any], str]:
+    """Return the options of a DSN, and the environment variable it names for the password."""
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    named = options.pop("password", "")
+    if named and not named.startswith("env:"):
+        raise InvalidInput("the DSN holds a password, which logs and process lists would show", hint=_PASSWORD_HINT)
     for name, value in options.items():
-        if name == "password" and value.startswith("env:"):
-            continue
-        if name == "password":
-            raise InvalidInput("the DSN holds a password, which logs and process lists would show", hint=_PASSWORD_HINT)
-        if name not in _OPTIONS:
-            raise InvalidInput(f"the DSN has an option {name!r:.40} that is not known", hint=f"known are {', '.join(_OPTIONS)}, password")
-    return options
+        read = _OPTIONS.get(name)
+        if read is None or (read is int and not (value.isascii() and value.isdigit())):
+            raise InvalidInput(
+                f"the DSN's option {name!r:.40} is not known or no number", hint=f"known are password, {', '.join(_OPTIONS)}"
+            )
+    return {name: _OPTIONS[name](value[:4096]) for name, value in options.items()}, named.removeprefix("env:")
 
 
-def _password(named: str) -> str:
-    name = named.removeprefix("env:")
-    if named and name not in os.environ:
-        raise InvalidInput(f"the environment has no variable {name!r:.80}, which the DSN names for the password")
-    return os.environ[name] if named else os.environ.get("DBLOG_PASSWORD", os.environ.get("MYSQL_PWD", ""))
+def _password(variable: str) -> str:
+    if variable and variable not in os.environ:
+        raise InvalidInput(f"the environment has no variable {variable!r:.80}, which the DSN names for the password")
+    return os.environ[variable] if variable else os.environ.get("DBLOG_PASSWORD", os.environ.get("MYSQL_PWD", ""))
 
 
 def _shown(parts: SplitResult) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def _redacted(error: Exception, secret: str) -> str:
-    words = " ".join(map(str, error.args)) or type(error).__name__
-    return words.replace(secret, "***") if secret else words
+def _words(error: Exception) -> str:
+    return " ".join(map(str, error.args)) or type(error).__name__
 
 
 _SESSION = (
     "SET SESSION sql_mode = '', sql_quote_show_create = 1, lock_wait_timeout = 30",
-    "/*!80030 SET SESSION show_gipk_in_create_table_and_information_schema = ON */",  # MariaDB reads no version from 50700 to 99999
+    "/*!80030 SET SESSION show_gipk_in_create_table_and_information_schema = ON */",  # no MariaDB reads 50700 to 99999
 )
 _TABLES = (
     "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE')"
     " AND TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')"
+    " AND TABLE_SCHEMA = COALESCE(DATABASE(), TABLE_SCHEMA)"
 )
-_SEES_ALL = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT'"
-_SEES = "SELECT TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT'"
+_SEES_ALL = "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'SELECT' AND DATABASE() IS NULL"
+_SEEN = (
+    "SELECT s.SCHEMA_NAME FROM information_schema.SCHEMATA s WHERE s.SCHEMA_NAME = COALESCE(DATABASE(), s.SCHEMA_NAME) AND ("
+    "EXISTS (SELECT 1 FROM information_schema.USER_PRIVILEGES u WHERE u.PRIVILEGE_TYPE = 'SELECT') OR"
+    " EXISTS (SELECT 1 FROM information_schema.SCHEMA_PRIVILEGES p"
+    " WHERE p.PRIVILEGE_TYPE = 'SELECT' AND s.SCHEMA_NAME LIKE p.TABLE_SCHEMA))"
+)
+
+
+def _ask(cursor: pymysql.cursors.Cursor, refused: Callable[[Exception], bool]) -> Catalog:
+    """Read every table to be seen; `refused` tells a server's answer about one table from a lost connection."""
+    for statement in _SESSION:
+        cursor.execute(statement)
+    sees_all = cursor.execute(_SEES_ALL) > 0
+    cursor.execute(_SEEN)
+    seen = frozenset(schema for (schema,) in cursor.fetchall())
+    cursor.execute(_TABLES)
+    tables: dict[Name, SchemaTable] = {}
+    unreadable: dict[Name, str] = {}
+    for name in cursor.fetchall():
+        try:
+            cursor.execute("SHOW CREATE TABLE {}.{}".format(*map(_quoted, name)))
+            ((_, definition, *_),) = cursor.fetchall()
+            tables |= read_schema(definition, name[0]).tables
+        except InvalidInput as error:
+            unreadable[name] = str(error)
+        except Exception as error:
+            if not refused(error):
+                raise
+            unreadable[name] = _words(error)
+    return Catalog(tables, unreadable, None if sees_all else seen)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -44,11 +44,11 @@ def read_column(cursor: Cursor) -> Draft:
     cursor.where += f", column {draft.name}"
     _read_type(cursor, draft)
     while not (cursor.sees(",") or cursor.sees(")")):
-        word = cursor.peek().text.upper()
-        if cursor.peek().kind == "word" and word in _ATTRIBUTES:
+        read = _ATTRIBUTES.get(cursor.peek().word)
+        if read is not None:
             cursor.take()
-            _ATTRIBUTES[word](cursor, draft)
-        elif cursor.peek(1).text == "=":  # an engine's own setting
+            read(cursor, draft)
+        elif cursor.peek(1).word == "=":  # an engine's own setting
             cursor.name()
             _skip_setting(cursor, draft)
         else:
@@ -59,10 +59,12 @@ def read_column(cursor: Cursor) -> Draft:
 
 def _read_type(cursor: Cursor, draft: Draft) -> None:
     long = next((words for words in _LONG_TYPES if cursor.accept(*words)), None)
-    word = _LONG_TYPES[long] if long else cursor.peek().text.lower()
+    word = _LONG_TYPES[long] if long else cursor.peek().word.lower()
     draft.base = _TYPE_NAMES.get(word, word)
-    if draft.base not in _TYPES or not (long or cursor.take().kind == "word"):
-        cursor.refuse(f"type {word!r:.40} is not known")
+    if draft.base not in _TYPES:
+        cursor.fail("a type that is known")
+    if not long:
+        cursor.take()
     if cursor.sees("(") and draft.base in ("enum", "set"):
         draft.labels = [label.rstrip(" ") for label in cursor.list_of(cursor.text)]
     elif cursor.sees("("):
@@ -95,6 +97,7 @@ def settle(cursor: Cursor, draft: Draft, charset: str) -> None:
 
 
 def column_of(draft: Draft) -> Column:
+    """Return a settled column as events and plans know it."""
     sizes = _TYPES[draft.base](*draft.sizes[:2])
     implicit = draft.base == "timestamp" and draft.nullable is None and not draft.has_default and not draft.auto_update
     return Column(
@@ -198,7 +201,7 @@ def _idle(cursor: Cursor, draft: Draft) -> None:
 
 
 def _set(**changes: object) -> Callable[[Cursor, Draft], None]:
-    def read(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001 - one signature
+    def read(cursor: Cursor, draft: Draft) -> None:
         for name, value in changes.items():
             setattr(draft, name, value)
 
@@ -284,7 +287,7 @@ def _serial(cursor: Cursor, draft: Draft) -> None:
     draft.nullable, draft.unique = False, True
 
 
-def _check(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001
+def _check(cursor: Cursor, draft: Draft) -> None:
     cursor.skip_group()
 
 
@@ -295,7 +298,7 @@ def _constraint(cursor: Cursor, draft: Draft) -> None:
     _check(cursor, draft)
 
 
-def _references(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001
+def _references(cursor: Cursor, draft: Draft) -> None:
     cursor.qualified("")
     if cursor.sees("("):
         cursor.skip_group()
@@ -304,11 +307,11 @@ def _references(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001
         cursor.name()
 
 
-def _text(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001
+def _text(cursor: Cursor, draft: Draft) -> None:
     cursor.text()
 
 
-def _skip_setting(cursor: Cursor, draft: Draft) -> None:  # noqa: ARG001
+def _skip_setting(cursor: Cursor, draft: Draft) -> None:
     cursor.accept("=")
     cursor.take()
 

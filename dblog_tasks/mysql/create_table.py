@@ -3,7 +3,7 @@
 Law: nothing of a definition is passed over that could change what a column is: it raises InvalidInput with line, table and column.
 
     statement        what becomes of it
-    CREATE TABLE     a table
+    CREATE TABLE     a table (CREATE SEQUENCE too)
     USE              the schema of the names that follow
     CREATE DATABASE  the character set of its tables that state none (also ALTER DATABASE)
     DROP TABLE       the table is forgotten: old dumps make one for each view, and drop it (also DROP DATABASE)
@@ -65,7 +65,7 @@ def _use(dump: _Dump, statement: str, line: int) -> None:
 def _database(dump: _Dump, statement: str, line: int) -> None:
     cursor = Cursor(statement, line)
     cursor.skip_words("CREATE", "ALTER", "OR", "REPLACE", "DATABASE", "SCHEMA", "IF", "NOT", "EXISTS")
-    schema = dump.schema if any(map(cursor.sees, ("DEFAULT", "CHARACTER", "CHARSET", "COLLATE"))) else cursor.name()
+    schema = dump.schema if cursor.peek().word in ("DEFAULT", "CHARACTER", "CHARSET", "COLLATE") else cursor.name()
     charset = _options(cursor).charset
     if charset:
         dump.charsets[schema] = charset
@@ -80,11 +80,10 @@ def _drop_database(dump: _Dump, statement: str, line: int) -> None:
 
 def _drop_table(dump: _Dump, statement: str, line: int) -> None:
     cursor = Cursor(statement, line)
-    cursor.skip_words("DROP", "TABLE", "IF", "EXISTS")
-    while True:
+    cursor.skip_words("DROP", "TABLE", "SEQUENCE", "IF", "EXISTS")
+    dump.tables.pop(cursor.qualified(dump.schema), None)
+    while cursor.accept(","):
         dump.tables.pop(cursor.qualified(dump.schema), None)
-        if not cursor.accept(","):
-            break
 
 
 def _create_table(dump: _Dump, statement: str, line: int) -> None:
@@ -102,11 +101,27 @@ def _create_table(dump: _Dump, statement: str, line: int) -> None:
     dump.tables[name] = _definition(cursor, name, dump.charsets.get(name[0], ""))
 
 
+def _create_sequence(dump: _Dump, statement: str, line: int) -> None:
+    cursor = Cursor(statement, line)
+    cursor.skip_words("CREATE", "OR", "REPLACE", "SEQUENCE", "IF", "NOT", "EXISTS")
+    name = cursor.qualified(dump.schema)
+    if cursor.accept("AS") and not (cursor.accept("BIGINT") and not cursor.sees("UNSIGNED")):
+        cursor.refuse("a sequence of another type than BIGINT is not followed", "give its SHOW CREATE TABLE")
+    dump.tables[name] = _definition(Cursor(_SEQUENCE, line), name, "")
+
+
+# The columns of every sequence of MariaDB, which logs its changes as rows.
+_SEQUENCE = """(
+    next_not_cached_value bigint not null, minimum_value bigint not null, maximum_value bigint not null, start_value bigint not null,
+    increment bigint not null, cache_size bigint unsigned not null, cycle_option tinyint unsigned not null, cycle_count bigint not null)
+"""
+
+
 def _pass_over(dump: _Dump, statement: str, line: int) -> None:
     """Leave a statement alone that changes no table."""
 
 
-def _refuse(dump: _Dump, statement: str, line: int) -> None:  # noqa: ARG001 - one signature
+def _refuse(dump: _Dump, statement: str, line: int) -> None:
     words = " ".join(statement.split())
     hint = "give the CREATE TABLE statements as they were at the time of the log, as mysqldump --no-data writes them"
     raise InvalidInput(f"a statement that is not followed: {words:.60}", where=f"schema, line {line}", hint=hint)
@@ -121,7 +136,7 @@ _PASSED_OVER = (
     r"(?:ANALYZE|OPTIMIZE|FLUSH|RESET|STOP|CHANGE|GRANT|REVOKE|INSTALL)\b",
     rf"CREATE\s+{_BEFORE_KIND}(?:VIEW|TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE|USER|ROLE|SERVER|INDEX|TABLESPACE|LOGFILE)\b",
     r"CREATE\s+TEMPORARY\s+TABLE\b",
-    r"(?:ALTER|DROP)\s+(?:VIEW|TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE|USER|ROLE|SERVER|TEMPORARY|SEQUENCE)\b",
+    r"(?:ALTER|DROP)\s+(?:VIEW|TRIGGER|PROCEDURE|FUNCTION|EVENT|PACKAGE|USER|ROLE|SERVER|TEMPORARY)\b",
     r"ALTER\s+TABLE\s+(?:`(?:[^`]|``)+`|[^\s`]+)\s+(?:DIS|EN)ABLE\s+KEYS\s*\Z",
 )
 _STATEMENTS: Sequence[tuple[re.Pattern[str], Callable[[_Dump, str, int], None]]] = [
@@ -131,7 +146,8 @@ _STATEMENTS: Sequence[tuple[re.Pattern[str], Callable[[_Dump, str, int], None]]]
         (r"(?:CREATE(?:\s+OR\s+REPLACE)?|ALTER)\s+(?:DATABASE|SCHEMA)\b", _database),
         (r"DROP\s+(?:DATABASE|SCHEMA)\b", _drop_database),
         (r"CREATE\s+(?:OR\s+REPLACE\s+)?TABLE\b", _create_table),
-        (r"DROP\s+TABLE\b", _drop_table),
+        (r"CREATE\s+(?:OR\s+REPLACE\s+)?SEQUENCE\b", _create_sequence),
+        (r"DROP\s+(?:TABLE|SEQUENCE)\b", _drop_table),
         ("|".join(_PASSED_OVER), _pass_over),
         ("", _refuse),
     )
@@ -206,13 +222,13 @@ def _options(cursor: Cursor) -> _Options:
     """Read what follows a table's or a database's name and columns, up to the end."""
     charset, collation, versioned = "", "", False
     while not cursor.ended:
-        if cursor.accept("CHARSET") or cursor.accept("CHARACTER", "SET"):
+        if cursor.accept("CHARSET") or cursor.accept("CHARACTER", "SET") or cursor.accept("CHAR", "SET"):
             charset = read_charset(cursor)
         elif cursor.accept("COLLATE"):
             collation = read_charset(cursor)
         elif cursor.accept("WITH", "SYSTEM", "VERSIONING"):
             versioned = True
-        elif cursor.peek().kind == "word" and cursor.peek().text.upper() in ("SELECT", "AS", "LIKE", "TABLE", "VALUES", "WITH"):
+        elif cursor.peek().word in _QUERY_WORDS:
             cursor.refuse("a table made of a query does not say what its columns are", "give the table's own SHOW CREATE TABLE")
         elif cursor.sees("("):
             cursor.skip_group()
@@ -221,19 +237,23 @@ def _options(cursor: Cursor) -> _Options:
     return _Options(charset or collation, versioned)
 
 
+_QUERY_WORDS = frozenset({"SELECT", "AS", "LIKE", "TABLE", "VALUES", "WITH"})
+
+
 def _item(cursor: Cursor, body: _Body) -> None:
     """Read a column, key or constraint."""
     if cursor.accept("CONSTRAINT"):
-        if not any(map(cursor.sees, _CONSTRAINTS)):
+        if cursor.peek().word not in _CONSTRAINTS:
             cursor.name()
-        if not any(map(cursor.sees, _CONSTRAINTS)):
+        if cursor.peek().word not in _CONSTRAINTS:
             cursor.fail("a constraint")
     if cursor.accept("PRIMARY", "KEY"):
         body.primary = _key_parts(cursor)
     elif cursor.accept("UNIQUE"):
         body.unique.append(_key_parts(cursor))
     elif cursor.accept("PERIOD", "FOR"):
-        body.periods[cursor.name().lower()] = cursor.list_of(cursor.name)
+        period = cursor.name().lower()
+        body.periods[period] = cursor.list_of(cursor.name)
     elif any(cursor.sees(*words) for words in _IDLE_ITEMS):
         cursor.skip_to(",", ")")
     else:

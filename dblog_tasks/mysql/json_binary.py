@@ -14,7 +14,7 @@ stops at the server's limit, and no more is read in all than the document has by
     value entry  type (1), then as wide as an offset: the value itself for types 4 to 6 (large: 4 to 8), else its offset
     literal      0 null, 1 true, 2 false (1)
     string       length (7 bits a byte, low first, at most 5 bytes), UTF-8
-    opaque       column type (1), length (as above), bytes
+    opaque       column type (1), length (as above), bytes; 5.7 makes type 253 of what is 15 in later versions
     decimal      opaque 246: precision (1), scale (1), digits as in a DECIMAL column
     temporal     opaque 7, 10, 11, 12: 8 bytes, date and time of day << 24 | microseconds
 
@@ -310,8 +310,12 @@ def _clock(packed: int, clock: int, at: int) -> str:
     return f"{hour:02}:{minute:02}:{second:02}.{micro:06}"
 
 
-def _characters(payload: bytes, _: int, at: int) -> str:
-    return _text(payload, at)
+def _characters(payload: bytes, type_: int, at: int) -> str:
+    """Return text as text: what MySQL 9.7 prints of a value MySQL 5.7 made of bytes. Where it prints nothing, base64 like 5.7."""
+    try:
+        return encode_basestring(payload.decode())
+    except UnicodeDecodeError:
+        return _base64(payload, type_, at)
 
 
 def _base64(payload: bytes, type_: int, _: int) -> str:

@@ -63,6 +63,7 @@ _LEXEMES = r"""
   | (?P<end> END )
 """
 _DEPTH = {"open": 1, "close": -1}
+_NESTING = {"(": 1, ")": -1}
 
 
 def _lexemes(delimiter: str) -> re.Pattern[str]:
@@ -70,10 +71,17 @@ def _lexemes(delimiter: str) -> re.Pattern[str]:
 
 
 class Token(NamedTuple):
-    """`kind` is word, name (quoted), text, number, sign or end."""
+    """A token of a statement.
+
+    Attributes:
+        kind: word, sign, name (a quoted one), text, number, or end (after the last one).
+        text: what it says, without quotes.
+        word: `text` of a word or sign in upper case; of other tokens empty.
+    """
 
     kind: str
     text: str
+    word: str = ""
 
 
 _END = Token("end", "the end")
@@ -98,7 +106,7 @@ def _tokens(statement: str, where: str) -> Iterator[Token]:
     for token in tokens:
         kind = _KINDS.get(token.token_type.name)
         if kind is None:  # PRIMARY KEY and the like are one token there
-            yield from (Token("word" if word[0].isalnum() or word[0] in "_$" else "sign", word) for word in token.text.split())
+            yield from (Token("word" if word[0].isalnum() or word[0] in "_$" else "sign", word, word.upper()) for word in token.text.split())
         else:
             yield Token(kind, token.text)
 
@@ -112,29 +120,30 @@ class Cursor:
         self._at = 0
 
     def refuse(self, what: str, hint: str = "") -> NoReturn:
+        """Raise InvalidInput with the place."""
         raise InvalidInput(what, where=self.where, hint=hint)
 
     def fail(self, expected: str) -> NoReturn:
+        """Raise InvalidInput: something else is next."""
         self.refuse(f"{self.peek().text!r:.40} found, {expected} expected")
 
     def peek(self, ahead: int = 0) -> Token:
+        """Return the next token, or one further on."""
         at = self._at + ahead
         return self._tokens[at] if at < len(self._tokens) else _END
 
     def take(self) -> Token:
+        """Return the next token and go past it."""
         token = self.peek()
         self._at += 1
         return token
 
     def sees(self, *words: str) -> bool:
-        """Whether the next tokens are these words or signs (upper case)."""
-        return all(
-            token.kind in ("word", "sign") and token.text.upper() == word
-            for token, word in ((self.peek(n), w) for n, w in enumerate(words))
-        )
+        """Return whether these words or signs (upper case) are next."""
+        return all(self.peek(ahead).word == word for ahead, word in enumerate(words))
 
     def accept(self, *words: str) -> bool:
-        """Go past these words if they are next, and say whether they were."""
+        """Go past these words if they are next; return whether they were."""
         found = self.sees(*words)
         if found:
             self._at += len(words)
@@ -147,23 +156,27 @@ class Cursor:
 
     @property
     def ended(self) -> bool:
-        return self.peek() is _END
+        """Whether no token is left."""
+        return self._at >= len(self._tokens)
 
     def expect(self, *words: str) -> None:
+        """Go past these words; they must be next."""
         if not self.accept(*words):
             self.fail(" ".join(words))
 
     def name(self) -> str:
+        """Return the name that is next, quoted or not."""
         if self.peek().kind not in ("word", "name"):
             self.fail("a name")
         return self.take().text
 
     def qualified(self, schema: str) -> tuple[str, str]:
-        """Return a name as (schema, name); `schema` is for one that stands alone."""
+        """Return the name that is next as (schema, name); `schema` is for one that stands alone."""
         first = self.name()
         return (first, self.name()) if self.accept(".") else (schema, first)
 
     def number(self) -> int:
+        """Return the number that is next, of ten digits at most."""
         digits = self.peek().text
         if self.peek().kind != "number" or not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
             self.fail("a number")
@@ -171,6 +184,7 @@ class Cursor:
         return int(digits)
 
     def text(self) -> str:
+        """Return the text in quotes that is next."""
         if self.peek().kind != "text":
             self.fail("text in quotes")
         return self.take().text
@@ -184,9 +198,8 @@ class Cursor:
     def skip_to(self, *ends: str) -> None:
         """Go to the first of these signs that is not inside parentheses, or to the end."""
         depth = 0
-        while not self.ended and not (depth == 0 and any(self.sees(end) for end in ends)):
-            depth += self.sees("(") - self.sees(")")
-            self.take()
+        while not self.ended and not (depth == 0 and self.peek().word in ends):
+            depth += _NESTING.get(self.take().word, 0)
 
     def list_of(self, read: Callable[[], T]) -> list[T]:
         """Return what `read` gives for each part of a list in parentheses."""

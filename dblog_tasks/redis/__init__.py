@@ -81,11 +81,12 @@ def _input(options: OpenOptions) -> tuple[str, Generator[bytes]]:
 
 
 def _plain_file(options: OpenOptions) -> storage.LogFile:
+    for path in options.paths:
+        if any(name.endswith(".manifest") for name in storage.list_folder(path, options.storage_options)):
+            raise UnsupportedLog("redis: a multi-part append-only file cannot be read as a whole yet", hint=_ONE_FILE)
     files = storage.find_logs(options.paths, options.storage_options)
     if len(files) != 1:
-        raise UnsupportedLog(
-            f"redis: {len(files)} files, expected one: a multi-part append-only file cannot be read as a whole yet", hint=_ONE_FILE
-        )
+        raise UnsupportedLog(f"redis: {len(files)} files, expected one: several cannot be read as one log yet", hint=_ONE_FILE)
     return files[0]
 
 

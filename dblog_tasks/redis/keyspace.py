@@ -90,8 +90,8 @@ class Keyspace:
 
     def swap(self, one: int, other: int) -> None:
         """Take in that two databases changed places."""
-        empty: tuple[dict[bytes, Known], Known] = ({}, self._others)
-        first, second = self._databases.pop(one, empty), self._databases.pop(other, empty)
+        first = self._databases.pop(one, ({}, self._others))
+        second = self._databases.pop(other, ({}, self._others))
         self._databases[one], self._databases[other] = second, first
         self._memory += _ENTRY
 

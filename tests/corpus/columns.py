@@ -114,7 +114,8 @@ def _temporals() -> tuple[list[tuple[str, str]], list[list[str]]]:
 def _texts() -> tuple[list[tuple[str, str]], list[list[str]]]:
     sets = {
         "latin1": "é", "ascii": "a", "utf8mb3": "日", "utf8mb4": "😀", "cp1251": "Ж", "koi8r": "ж", "latin2": "ž", "greek": "λ",
-        "hebrew": "א", "gbk": "啊", "big5": "測", "sjis": "表", "euckr": "시", "ucs2": "語", "utf16": "😀", "utf16le": "😀", "utf32": "😀", "cp850": "ñ",
+        "hebrew": "א", "gbk": "啊", "big5": "測", "sjis": "表", "euckr": "시",
+        "ucs2": "語", "utf16": "😀", "utf16le": "😀", "utf32": "😀", "cp850": "ñ",
     }  # fmt: skip
     columns = [(f"{kind}_{name}", f"{kind}(20) CHARACTER SET {name}") for name in sets for kind in ("char", "varchar")]
     marks = [mark for mark in sets.values() for _ in range(2)]
@@ -125,8 +126,9 @@ def _texts() -> tuple[list[tuple[str, str]], list[list[str]]]:
 def _lengths() -> tuple[list[tuple[str, str]], list[list[str]]]:
     latin, wide = "CHARACTER SET latin1", "CHARACTER SET utf8mb4"
     columns = _columns(
-        f"char(1) {latin}; char(255) {latin}; char(63) {wide}; char(64) {wide}; char(255) {wide}; varchar(255) {latin}; varchar(256) {latin};"
-        f"varchar(63) {wide}; varchar(64) {wide}; binary(1); binary(16); binary(255); varbinary(255); varbinary(256);"
+        f"char(1) {latin}; char(255) {latin}; char(63) {wide}; char(64) {wide}; char(255) {wide};"
+        f"varchar(255) {latin}; varchar(256) {latin}; varchar(63) {wide}; varchar(64) {wide};"
+        "binary(1); binary(16); binary(255); varbinary(255); varbinary(256);"
         "tinytext; text; mediumtext; longtext; tinyblob; blob; mediumblob; longblob"
     )
 

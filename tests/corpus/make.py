@@ -39,7 +39,8 @@ CREATE TABLE users (id int unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, email v
   updated_at timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), UNIQUE KEY (email));
 CREATE TABLE orders (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, user_id int unsigned NOT NULL,
   status enum('new','paid','shipped','cancelled') NOT NULL DEFAULT 'new', total decimal(12,2) NOT NULL,
-  currency char(3) NOT NULL DEFAULT 'EUR', flags set('gift','express','fragile') NULL, placed_at datetime NOT NULL, comment text NULL, KEY (user_id));
+  currency char(3) NOT NULL DEFAULT 'EUR', flags set('gift','express','fragile') NULL,
+  placed_at datetime NOT NULL, comment text NULL, KEY (user_id));
 CREATE TABLE order_items (order_id bigint unsigned NOT NULL, line smallint NOT NULL, sku char(12) NOT NULL, qty int NOT NULL,
   price decimal(10,2) NOT NULL, PRIMARY KEY (order_id, line));
 INSERT INTO users (id,email,name,balance,vip,prefs,last_seen) SELECT seq, CONCAT('user',seq,'@example.com'), CONCAT('Üser ',seq),
@@ -69,6 +70,7 @@ class Traffic:
     def shop(self, rounds: int) -> None:
         """Orders are placed, paid and shipped: users above 40 and orders above 150, which the accident does not touch."""
         first, second, _ = self.sessions
+        order = 0
         for number in range(rounds):
             order, user = next(self._order), 41 + number % 20
             self._run(
@@ -194,7 +196,7 @@ def _updates() -> Iterator[str]:
         if table.columns[0][0] != "id" or table.name == "large":
             continue
         yield "BEGIN"
-        for number, row in enumerate(table.rows[1:] + table.rows[:1], 1):
+        for number, row in enumerate([*table.rows[1:], *table.rows[:1]], 1):
             pairs = zip(table.columns[1:], row[1:], strict=True)
             yield f"UPDATE {_place(table)} SET {', '.join(f'{quoted(name)}={value}' for (name, _), value in pairs)} WHERE id={number}"
         yield "COMMIT"
@@ -216,7 +218,7 @@ def _place(table: Table) -> str:
     return f"{quoted(table.schema)}.{quoted(table.name)}"
 
 
-def _truth(session: Connection[Cursor], schema: str, table: str, columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _truth(session: Connection[Cursor], schema: str, table: str, columns: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield a line a row, in order of all columns."""
     truths = [truth_of(kind) for _, kind in columns]
     wanted = [ask.format(quoted(name)) for (name, _), (asks, _) in zip(columns, truths, strict=True) for ask in asks]
@@ -234,9 +236,9 @@ def _tables(session: Connection[Cursor], schema: str) -> list[tuple[str, ...]]:
     return _rows(session, f"SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema='{schema}' ORDER BY 2")
 
 
-def _declared(session: Connection[Cursor], schema: str, table: str) -> list[tuple[str, ...]]:
+def _declared(session: Connection[Cursor], schema: str, table: str) -> list[Sequence[str]]:
     place = f"table_schema='{schema}' AND table_name='{table}'"
-    return _rows(session, f"SELECT column_name, column_type FROM information_schema.columns WHERE {place} ORDER BY ordinal_position")
+    return [*_rows(session, f"SELECT column_name, column_type FROM information_schema.columns WHERE {place} ORDER BY ordinal_position")]
 
 
 def _session(server: MariaDB, database: str | None = None) -> Connection[Cursor]:

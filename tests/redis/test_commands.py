@@ -48,6 +48,7 @@ GRADED = [
     ("SET k 5|COPY k j|INCR j", "decr j", "exact"),
     ("SET k 5|SWAPDB 0 2|2:INCR k", "decr k", "exact"),
     ("SET k 5|SWAPDB 0 2|INCR k", "decr k", "residue"),
+    ("SWAPDB 0 1|1:DEL k|INCR k", "decr k", "residue"),
     ("FLUSHDB|INCR k", "del k", "exact"),
     ("FLUSHDB|1:INCR k", "decr k", "residue"),
     ("FLUSHALL|7:INCR k", "del k", "exact"),

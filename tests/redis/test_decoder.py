@@ -332,9 +332,9 @@ def test_real_files_hold_the_commands_their_servers_were_given(name: str, scenar
     for line in (folder / "trace.jsonl").read_text().splitlines():
         entry = json.loads(line)
         within = [event for event in events if entry["aof_from"] < event.end <= entry["aof_to"]]
-        if all(isinstance(word, str) and word.isascii() for command in entry["aof"] for word in command):
-            written = [[word.encode() for word in command] for command in entry["aof"] if isinstance(command, list)]
-            assert written == [[words.split(b"\r\n", 1)[1][:-2] for words in split(event.raw)] for event in within]
+        if all(isinstance(word, str) for command in entry["aof"] for word in command):
+            written = [tuple(word.encode() for word in command) for command in entry["aof"] if isinstance(command, list)]
+            assert [(words[0].lower(), *words[1:]) for words in written] == [event.body.words for event in within]
             compared += len(written)
         changed = {key["db"] for key in entry.get("changed", ())}
         kinds = {event.kind for event in within}
@@ -342,11 +342,6 @@ def test_real_files_hold_the_commands_their_servers_were_given(name: str, scenar
             assert changed <= {event.body.database for event in within}
 
     assert compared > 20
-
-
-def split(raw: bytes) -> list[bytes]:
-    """The arguments of a record with their headers; the values of these files hold no dollar sign after a line end."""
-    return [part + b"\r\n" if index else part for index, part in enumerate(raw.removesuffix(b"\r\n").split(b"\r\n$"))][1:]
 
 
 def test_a_torn_tail_raises_after_what_is_whole() -> None:

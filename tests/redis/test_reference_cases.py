@@ -67,7 +67,7 @@ IMPROVED = {
             (3, "decr counter"),
             (0, "decr m"),
             (0, "lpop ml 2"),
-            (0, "del once"),
+            (0, "del nk"),
         ],
     ),
 }

@@ -1,0 +1,390 @@
+"""The verbs as Prefect tasks, what a run leaves to look at, and the checkpoint that a run leaves to the next one.
+
+Law: a task is a log file or a whole plan, never a row; it passes URLs, names and counts. A secret is looked up inside the task that
+needs it, so that none is in a parameter, a state, an artifact or a log. Nothing is cached: a log that is written to is not the
+same input twice. Tried again is what may work the next time: a store that cannot be reached.
+
+The checkpoint is the data of a flow run's last state, whose name says what it is:
+
+    Advanced    a plan was finished, or found finished; the next run goes on after `next`
+    CaughtUp    there was nothing after `next`
+    Planned     a plan of a part that was asked for; never a checkpoint
+
+    {"version": 1, "source": {driver, name}, "filter": id, "next": checkpoint, "plan": id, "url": its folder, "previous": flow run id}
+
+A plan's folder is named by where it starts, and its manifest is written exclusively. So of two runs with one start, or of one that was
+killed and the next, one makes the plan and the other finds it and goes on after *its* end: whatever state was recorded last,
+following the plans from there gives the place where the next one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+import os
+import re
+from time import monotonic
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from prefect import get_client, get_run_logger, task
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.futures import PrefectFuture, as_completed
+
+from dblog_tasks import plan as plans, planning, storage
+from dblog_tasks.backend import default_registry
+from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
+from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
+from dblog_tasks.plan import LogPart, Plan
+from dblog_tasks.planning import PlanRequest
+from dblog_tasks.settings import Settings, read_settings
+from dblog_tasks.storage import LogFile
+from dblog_tasks.storage.options import holds_secret
+
+CHECKPOINT_VERSION = 1
+ADVANCED, CAUGHT_UP, PLANNED = "Advanced", "CaughtUp", "Planned"
+PLAN_READY = "dblog.plan.ready"
+PROGRESS_SECONDS = 1.0  # between two updates: each is a request
+TABLES_SHOWN, TRANSACTIONS_SHOWN = 50, 10
+_ENVIRONMENT = "env:"
+_CLOSED_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanJob:
+    """A request without its secrets: safe to be passed around.
+
+    Attributes:
+        request: without storage options; `schema` may be `env:NAME`.
+        storage_options: `NAME=VALUE` or `NAME=env:VARIABLE`.
+    """
+
+    request: PlanRequest
+    storage_options: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> Source:
+        """Whose log it is."""
+        return Source(self.request.driver, self.request.source)
+
+    @property
+    def filter_id(self) -> str:
+        """The short name of the filter."""
+        return plans.filter_id(self.request.filter)
+
+    @property
+    def tags(self) -> set[str]:
+        """What tells runs of this source and filter from all others."""
+        return {f"dblog-source:{self.request.source}", f"dblog-filter:{self.filter_id}"}
+
+    def starting_at(self, start: Checkpoint) -> PlanJob:
+        """Return the job of the one plan that starts there, in its own folder."""
+        return replace(self, request=replace(self.request, start=start, out=_folder(self.request, start)))
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPlan:
+    """What a run passes on of a plan: the plan itself lies in its folder."""
+
+    id: str
+    url: str
+    start: Checkpoint
+    end: Checkpoint
+    rows: int
+    omitted: int
+    hard: int
+    soft: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> FinishedPlan:
+        """Return the values of a plan."""
+        found = plan.manifest["conflicts"]
+        return cls(plan.id, plan.url, plan.start, plan.end, plan.ledger.rows_undone, plan.ledger.omitted.total(), found["hard"], found["soft"])
+
+    def __str__(self) -> str:
+        blemishes = ((self.omitted, "events omitted"), (self.hard, "hard conflicts"), (self.soft, "soft conflicts"))
+        found = "".join(f", {count} {name}" for count, name in blemishes if count)
+        return f"{self.rows} rows to undo{found}, up to {self.end.position.value}: {self.url}"
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The checkpoint an earlier run left: which run, where to go on, and the folder of its plan if it made one."""
+
+    run: str
+    next: Checkpoint
+    url: str = ""
+
+
+def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """Return whether a failed task may work the next time: a store failed, and not because the log has a gap."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, StorageError) and not isinstance(error, LogGap)
+
+
+_RETRIED: Mapping[str, Any] = {"cache_policy": NO_CACHE, "retry_condition_fn": worth_retrying, "persist_result": False}
+
+
+@task(name="find log files", **_RETRIED)
+def find_log_files(job: PlanJob) -> tuple[LogFile, ...]:
+    """Return the files that hold the part of the log that is asked for, in log order."""
+    return planning.find_files(opened(job))
+
+
+@task(name="plan log file", task_run_name="plan {file.name}", **_RETRIED)
+def plan_log_file(job: PlanJob, file: LogFile, files: Sequence[LogFile]) -> LogPart:
+    """Write the steps of one log file into the plan's folder; return what was found."""
+    return planning.plan_file(opened(job), file, files)
+
+
+@task(name="finish plan", **_RETRIED)
+def finish_plan(job: PlanJob, parts: Sequence[LogPart]) -> FinishedPlan:
+    """Look for conflicts, write the manifest, and show the plan; it is the other run's plan when that was faster."""
+    return _show(planning.finish_plan(opened(job), parts))
+
+
+@task(name="follow finished plans", **_RETRIED)
+def follow_plans(job: PlanJob, start: Checkpoint, *, certain: bool) -> FinishedPlan | None:
+    """Return the last of the plans that lie end to start from `start` on in the folder of all plans, None when none starts there.
+
+    A start that is not `certain` to be the end of a plan is checked against all plans of the folder. Raises InvalidInput when some
+    lie beyond it: making another would plan events twice.
+    """
+    request = opened(job)
+    found = list(_chain(request, start))
+    end = found[-1].end if found else start
+    if not certain:
+        _refuse_overlap(request, end)
+    return _show(found[-1]) if found else None
+
+
+def _chain(request: PlanRequest, start: Checkpoint) -> Iterator[Plan]:
+    while storage.exists(storage.join(_folder(request, start), plans.MANIFEST), request.storage_options):
+        plan = plans.read_plan(_folder(request, start), request.storage_options)
+        ours = (request.driver, request.source, request.filter, start.position, start.log or plan.start.log)
+        if ours != (plan.manifest["driver"], plan.manifest["source"]["name"], plan.manifest["filter"], plan.start.position, plan.start.log):
+            raise InvalidCheckpoint("the plan here is of another log or filter", where=plan.url, hint="give another out, or remove it")
+        if plan.end.position == start.position:
+            raise MalformedPlan("a plan of nothing is where the next plan should go", where=plan.url, hint="remove it")
+        yield plan
+        start = plan.end
+
+
+def _refuse_overlap(request: PlanRequest, start: Checkpoint) -> None:
+    backend = default_registry.get(request.driver)
+    last = planning.last_plan(request.out, planning.folder_stem(request), request.storage_options, backend)
+    key: Callable[[Position], Any] = getattr(backend, "position_key", lambda position: position.value)
+    if last and (not start or key(last.end.position) > key(start.position)):
+        raise InvalidInput(
+            f"plans up to {last.end.position.value} are here already, and none starts at {start.position.value or 'the beginning'}",
+            where=request.out,
+            hint=f"give another out to plan that part again, or start_at {last.end.position.value} to go on after them",
+        )
+
+
+def _folder(request: PlanRequest, start: Checkpoint) -> str:
+    return storage.join(request.out, f"{planning.folder_stem(request)}{planning.slug(start.position.value or 'begin')}")
+
+
+def opened(job: PlanJob) -> PlanRequest:
+    """Return the request with its secrets, from the environment and the settings of this machine. Raises InvalidInput."""
+    given = storage.parse_storage_options(job.storage_options, os.environ)
+    schema = job.request.schema
+    if schema.startswith(_ENVIRONMENT):
+        name = schema.removeprefix(_ENVIRONMENT)
+        if name not in os.environ:
+            raise InvalidInput(f"environment variable {name} is not set", where="schema_url")
+        schema = os.environ[name]
+    elif holds_secret(schema):
+        raise InvalidInput("a password is not written out", where="schema_url", hint="put the DSN into the environment and write env:VARIABLE")
+    return replace(job.request, schema=schema, storage_options=_merged(read_settings().open_storage_options(), given))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both options as one; `above` wins, groups are merged."""
+    groups = {name: _merged(below[name], value) for name, value in above.items() if isinstance(value, dict) and isinstance(below.get(name), dict)}
+    return {**below, **above, **groups}
+
+
+def plan_log_files(job: PlanJob, files: Sequence[LogFile], settings: Settings) -> list[LogPart]:
+    """Plan every file, one task each, and show how far it is; return the parts in log order.
+
+    A last file in which nothing is whole yet is left to the next run.
+    """
+    one = retried(plan_log_file, settings)
+    futures = [one.submit(job, file, files) for file in files]
+    _show_progress(job.request.source, futures)
+    parts = [future.result() for future in futures]
+    while len(parts) > 1 and not parts[-1].end:
+        parts.pop()
+    return parts
+
+
+def retried(verb: Any, settings: Settings) -> Any:
+    """Return the task with the retries of this machine's settings."""
+    return verb.with_options(retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds)
+
+
+def _show_progress(source: str, futures: list[PrefectFuture[LogPart]]) -> None:
+    shown = create_progress_artifact(progress=0.0, key=artifact_key("progress", source), description=f"0 of {len(futures)} log files")
+    due = monotonic() + PROGRESS_SECONDS
+    for done, _ in enumerate(as_completed(futures), 1):
+        if done == len(futures) or monotonic() >= due:
+            update_progress_artifact(artifact_id=shown, progress=100.0 * done / len(futures), description=f"{done} of {len(futures)} log files")
+            due = monotonic() + PROGRESS_SECONDS
+
+
+def artifact_key(kind: str, source: str) -> str:
+    """Return the key of an artifact: what Prefect allows in one is `[a-z0-9-]`."""
+    return re.sub(r"[^a-z0-9]+", "-", f"dblog-{kind}-{source}".lower()).strip("-")
+
+
+def _show(plan: Plan) -> FinishedPlan:
+    """Make the artifacts of a plan and tell that it is ready; return its values."""
+    finished, source = FinishedPlan.of(plan), plan.manifest["source"]["name"]
+    create_markdown_artifact(radius(plan), key=artifact_key("radius", source), description=f"What plan {plan.id} undoes")
+    create_table_artifact(ledger_table(plan), key=artifact_key("ledger", source), description=f"What became of every event: plan {plan.id}")
+    create_link_artifact(_link(plan.url), link_text=plan.url, key=artifact_key("plan", source), description=f"Plan {plan.id}")
+    emit_event(
+        PLAN_READY,
+        resource={"prefect.resource.id": f"dblog.source.{source}", "prefect.resource.name": source},
+        payload={"plan": plan.url, "id": plan.id, "rows": finished.rows, "omitted": finished.omitted, "hard": finished.hard, "soft": finished.soft},
+    )
+    return finished
+
+
+def _link(url: str) -> str:
+    return url if _CLOSED_URL.match(url) else f"file://{quote(os.path.abspath(url))}"
+
+
+def radius(plan: Plan) -> str:
+    """Return what a plan touches as Markdown: tables, biggest transactions, partly selected ones, conflicts. No value of a row is in it."""
+    manifest = plan.manifest
+    chosen, found = manifest["transactions"], manifest["conflicts"]
+    tables = [(name, *(counts.get(kind, 0) for kind in (plans.INSERT, plans.UPDATE, plans.DELETE, plans.COMMAND))) for name, counts in manifest["tables"].items()]
+    biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
+    known = found["known_up_to"]
+    lines = [
+        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions",
+        f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {plan.start.position.value or 'the beginning'} up to {plan.end.position.value}",
+        _markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
+        _markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
+        f"Later changes to these rows, known up to {known['position'] or 'nowhere'}: **{found['hard']} hard**, {found['soft']} soft.",
+    ]
+    if chosen["partly_selected"]:
+        also = ", ".join(_cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
+        lines.append(f"**{chosen['partly_selected']} transactions are undone in part**: they also changed {also}.")
+    lines += [f"Not compared: {_cell(table)} ({_cell(why)})." for table, why in list(found["unknown"].items())[:TABLES_SHOWN]]
+    return "\n\n".join(lines)
+
+
+def ledger_table(plan: Plan) -> list[JsonObject]:
+    """Return the ledger as rows of a table; the last one is the independent total."""
+    ledger, fixes = plan.ledger, plan.manifest["fixes"]
+    rows: list[JsonObject] = [{"events": ledger.undone, "became": "undone", "why": f"{ledger.rows_undone} rows", "fix": ""}]
+    rows += [{"events": count, "became": "not needed", "why": reason, "fix": ""} for reason, count in ledger.not_needed.items()]
+    rows += [{"events": count, "became": "omitted", "why": reason, "fix": fixes.get(reason, "")} for reason, count in ledger.omitted.items()]
+    return [*rows, {"events": ledger.total, "became": "read", "why": "balanced" if ledger.balanced else "NOT BALANCED", "fix": ""}]
+
+
+Cells: TypeAlias = Sequence[Any]
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Cells], limit: int) -> str:
+    lines = [head, ["---"] * len(head), *rows[:limit]]
+    more = f"\n\n… and {len(rows) - limit} more" if len(rows) > limit else ""
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + more
+
+
+def _cell(value: Any) -> str:
+    """Return a value of the log as plain text in Markdown."""
+    return re.sub(r"([\\`*_\[\]|<>&#])", r"\\\1", " ".join(str(value).split()))[:200]
+
+
+def mark_run(job: PlanJob) -> str:
+    """Tag this flow run with source and filter, so that the next run finds it; return its id."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise InvalidInput("a checkpoint belongs to a flow run", hint="call this inside a flow")
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(context.flow_run.id, tags=set(context.flow_run.tags) | job.tags)
+    return str(context.flow_run.id)
+
+
+def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Committed | None:
+    """Return the checkpoint that the last run of this flow, source and filter left; None when there was no such run.
+
+    Raises InvalidCheckpoint when it cannot be read or belongs to something else; with `or_none`, one that cannot be read is None.
+    """
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+            flow_run_filter=FlowRunFilter(
+                tags=FlowRunFilterTags(all_=sorted(job.tags)),
+                state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[ADVANCED, CAUGHT_UP])),
+            ),
+            sort=FlowRunSort.END_TIME_DESC,
+            limit=1,
+        )
+    if not runs or runs[0].state is None:
+        return None
+    run = f"flow run {runs[0].name} ({runs[0].id})"
+    try:
+        data = runs[0].state.result()
+    except Exception:  # noqa: BLE001 - a result can be lost in as many ways as there are places to keep it
+        if or_none:
+            get_run_logger().warning("The checkpoint of %s cannot be read.", run)
+            return None
+        raise InvalidCheckpoint(
+            "the checkpoint cannot be read: its result was lost, or lies where this machine cannot reach it",
+            where=run,
+            hint="give start_at, or on_missing_checkpoint=earliest: plans in the same folder are followed, not made again",
+        ) from None
+    return _committed(data, job, run, str(runs[0].id))
+
+
+def _committed(data: Any, job: PlanJob, where: str, run: str) -> Committed:
+    if not isinstance(data, dict) or data.get("version") != CHECKPOINT_VERSION:
+        raise InvalidCheckpoint("this is no checkpoint this version can read", where=where, hint="give start_at")
+    if (data.get("source"), data.get("filter")) != (job.source.to_json(), job.filter_id):
+        raise InvalidCheckpoint("the checkpoint is of another source or filter", where=where, hint="give start_at")
+    return Committed(run, Checkpoint.from_json(data.get("next") or {}), data.get("url") or "")
+
+
+def checkpoint_data(job: PlanJob, end: Checkpoint, plan: FinishedPlan | None, previous: Committed | None) -> JsonObject:
+    """Return the checkpoint as the data of a flow's last state."""
+    return {
+        "version": CHECKPOINT_VERSION,
+        "source": job.source.to_json(),
+        "filter": job.filter_id,
+        "next": end.to_json(),
+        "plan": plan.id if plan else None,
+        "url": plan.url if plan else None,
+        "previous": previous.run if previous else None,
+    }
+
+
+def plan_is_there(job: PlanJob, url: str) -> bool:
+    """Return whether a complete plan lies in a folder; a store that cannot be asked counts as yes."""
+    try:
+        return storage.exists(storage.join(url, plans.MANIFEST), opened(job).storage_options)
+    except DblogError:
+        return True
