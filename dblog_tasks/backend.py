@@ -157,6 +157,13 @@ BUILT_IN: Mapping[str, str] = {
 class DefaultRegistry(Registry):
     """The process-wide registry: the built-in backends and those of installed entry points, imported on first use."""
 
+    def register(self, backend: Backend | None) -> None:
+        """Add a backend. Raises InvalidBackend without a driver name, BackendExists when its driver has one, built in or not."""
+        driver = getattr(backend, "driver", "")
+        if driver in BUILT_IN:
+            self.get(driver)
+        super().register(backend)
+
     def get(self, driver: str) -> Backend:
         """Return the backend of a driver, importing it when needed. Raises BackendNotFound."""
         with self._lock:

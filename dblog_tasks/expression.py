@@ -3,7 +3,7 @@
 Law: text in, a frozen `Expression` out; `bind` compiles it for one table to a plain function of the row before and after. sqlglot
 reads the text, but only the nodes of the tables below are translated; anything else is InvalidInput with its place.
 
-    condition   value = | != | <> | < | <= | > | >= value · value [NOT] IN (literal, …) · value [NOT] BETWEEN value AND value ·
+    condition   value = | != | <> | < | <= | > | >= value · column [NOT] IN (literal, …) · column [NOT] BETWEEN value AND value ·
                 column [NOT] LIKE 'pattern' · column IS [NOT] NULL · NOT c · c AND c · c OR c · ( c )
     value       column · `odd column` · before.column · after.column · literal; one of the two compared is a column
     literal     12 · -1.50 · 1e3 · 'text' with '' and MySQL's backslash escapes · "text" · X'hex' · NULL · TRUE (1) · FALSE (0)
@@ -24,7 +24,7 @@ unknown, and so is its NOT. What is unknown does not hold.
     enum, set                        labels, in order of definition: 'a,b'  'text'; a number is the index, the bits
     binary, blob, geometry, vector   bytes exactly                          X'hex', 'text' as UTF-8
 
-Columns are compared with columns of the same line of this table; a column with itself (before.x <> after.x) always, as stored.
+Columns are compared with columns of the same line of this table; = and != of a column with itself (before.x <> after.x): as stored.
 """
 
 from __future__ import annotations
@@ -360,7 +360,7 @@ def _rounded(form: str) -> Callable[[Literal], float | int | Decimal | None]:
     def read(value: Literal) -> float | int | Decimal | None:
         exact = _number(value)
         try:
-            return exact if exact is None else float(struct.unpack(form, struct.pack(form, exact))[0])
+            return exact if exact is None else float(struct.unpack(form, struct.pack(form, float(exact)))[0])
         except OverflowError:
             return exact
 
@@ -385,7 +385,11 @@ def _span(value: Any) -> int | None:
     return -micro if found["sign"] else micro
 
 
-def _a_number(value: Any) -> float | None:
+def _plain_digits(value: Any) -> Decimal | None:
+    return Decimal(value) if type(value) is str and value.removeprefix("-").replace(".", "", 1).isdecimal() else None
+
+
+def _not_nan(value: Any) -> float | None:
     return value if value == value else None  # noqa: PLR0124 - NaN is not itself
 
 
@@ -483,9 +487,9 @@ _INSTANTS = Reading(
 # Column types and how they are read; the makers get the column and the kinds of the literals it is compared with.
 READINGS: Mapping[str, Callable[[Column, frozenset[str]], Reading]] = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _always(_INTEGER)),
-    "decimal": _always(Reading("number", lambda value: _numeric(value) if type(value) is str else None, _number, "a number")),
-    "float": _always(Reading("float", _a_number, _rounded("f"), "a number")),
-    "double": _always(Reading("float", _a_number, _rounded("d"), "a number")),
+    "decimal": _always(Reading("number", _plain_digits, _number, "a number")),
+    "float": _always(Reading("float", _not_nan, _rounded("f"), "a number")),
+    "double": _always(Reading("float", _not_nan, _rounded("d"), "a number")),
     **dict.fromkeys(("date", "datetime", "timestamp"), _always(_INSTANTS)),
     "time": _always(Reading("time", _span, _span, "'hh:mm:ss.ffffff'")),
     **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), _textual),

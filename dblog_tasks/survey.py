@@ -1,7 +1,6 @@
 """What a log holds, in one pass: changes over time, transactions that stand out, and what no undo could bring back.
 
-Law: events in, a value out, text from the value; nothing is read, written or kept of a log but counts, names and a few texts. Memory
-does not grow with the log:
+Law: events in, a value out; nothing is kept of a log but counts, names and a few texts. Memory does not grow with the log:
 
     bound                  beyond it
     TABLES_MAX             further tables and kinds of change count together, as OTHER
@@ -9,36 +8,54 @@ does not grow with the log:
     TRANSACTION_TABLES_MAX the same as TABLES_MAX, for one transaction
     BIGGEST, TEXTS_MAX     the biggest and the first are kept, all are counted
 
-A rows event that cannot be decoded counts as one row: its number of rows is at least that, and is shown so (≥).
+A rows event that cannot be decoded counts as one row: its number of rows is at least that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import heappush, heappushpop
 from itertools import count
-import re
-import shlex
 
 from dblog_tasks.errors import MalformedLog, SchemaMismatch
 from dblog_tasks.event import Event, Omission, Position, RowChanges, Source, Transaction
-from dblog_tasks.storage.options import holds_secret
 
 TABLES_MAX = 1000
 TRANSACTION_TABLES_MAX = 50
 BUCKETS_MAX = 60
 BIGGEST = 10
-TEXTS_MAX, TEXT_MAX = 10, 400  # statements kept of each kind, characters of each
+TEXTS_MAX, TEXT_MAX, VERBS_MAX = 5, 400, 30  # statements kept with each first word, characters of each, first words
 REASONS_MAX = 100
 SUSPECTS, SUSPECTS_A_TABLE = 5, 3
-SUSPECT_ROWS, SUSPECT_TIMES_USUAL = 30, 20  # a suspect changes more rows than the one, and than the other times the table's median
+ROWS, BYTES = "rows", "bytes"  # what a transaction is measured by: rows, or bytes where rows cannot be counted
+SUSPECT_OVER = {ROWS: 30, BYTES: 2000}  # a suspect changes more of a table than that,
+SUSPECT_TIMES_USUAL = 20  # and more than so many times the median of the other transactions
 OTHER, ANY_TABLE = ("(other tables)", "other"), "(any table)"
 WIDTHS = tuple(
     timedelta(seconds=seconds)
-    for seconds in (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200, 31_449_600, 314_496_000, 6_289_920_000)
+    for seconds in (
+        1,
+        5,
+        15,
+        30,
+        60,
+        300,
+        900,
+        1800,
+        3600,
+        10_800,
+        21_600,
+        43_200,
+        86_400,
+        604_800,
+        2_419_200,
+        31_449_600,
+        314_496_000,
+        6_289_920_000,
+    )
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,12 +95,16 @@ class Big:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A transaction that stands out: it changed `rows` of a table of which another transaction usually changes `usual`."""
+    """A transaction that stands out: it changed far more of a table than others usually do (`usual`: at most so much, 0: nothing).
+
+    `amount` and `usual` are in `unit`: ROWS, or BYTES where the rows cannot be counted.
+    """
 
     found: Big
     table: str
     kind: str
-    rows: int
+    unit: str
+    amount: int
     usual: int
 
 
@@ -123,7 +144,7 @@ class Survey:
         biggest, longest: transactions by rows and by bytes, with the most first.
         suspects: the most suspicious first.
         obstacles: most events first.
-        statements: the first ones of each kind.
+        statements: the first ones with each first word.
         keyless: tables without a key that tells rows apart.
         problem: the error that ended the reading: the survey is of what came before it.
     """
@@ -206,7 +227,7 @@ class _Counts:
         table, kind = _key(event, operation)
         if omission is not None:
             self._obstruct(omission, table, event.position)
-        if event.table is None and kind == operation:
+        if table == ANY_TABLE:
             self._say(event, kind)
         size = len(event.raw)
         _tally(self._tallies, (table, kind), TABLES_MAX).add(rows, size)
@@ -225,7 +246,7 @@ class _Counts:
             if not body.table.key and len(self._keyless) < TABLES_MAX:
                 self._keyless.add(f"{body.table.schema}.{body.table.name}")
             return len(body.rows), omission
-        return (None if event.table else 1), omission
+        return (1 if _database(event) is not None else None), omission
 
     def _obstruct(self, omission: Omission, table: str, position: Position) -> None:
         if omission.reason not in self._obstacles and len(self._obstacles) >= REASONS_MAX:
@@ -236,9 +257,10 @@ class _Counts:
 
     def _say(self, event: Event, kind: str) -> None:
         text = getattr(event.body, "text", b"")
-        said = self._statements.setdefault(kind, [])
-        if text and len(said) < TEXTS_MAX:
-            shown = text[:TEXT_MAX].decode("utf-8", "replace") if isinstance(text, bytes) else str(text)[:TEXT_MAX]
+        shown = text[:TEXT_MAX].decode("utf-8", "replace") if isinstance(text, bytes) else str(text)[:TEXT_MAX]
+        verb = shown.split(maxsplit=1)[0].upper() if shown.strip() else ""
+        said = self._statements.setdefault(verb if verb in self._statements or len(self._statements) < VERBS_MAX else "", [])
+        if verb and len(said) < TEXTS_MAX:
             said.append(Statement(kind, event.position.value, event.time, shown))
 
     def _note_time(self, time: datetime, key: _Key, rows: int | None) -> None:
@@ -279,8 +301,13 @@ class _Counts:
 def _key(event: Event, operation: str) -> _Key:
     if event.table is not None:
         return ".".join(event.table), operation
-    database = getattr(event.body, "database", None)
+    database = _database(event)
     return (ANY_TABLE, operation) if database is None else (f"db{database}", event.kind)
+
+
+def _database(event: Event) -> int | None:
+    """Return the database of a command; None for what is none."""
+    return getattr(event.body, "database", None) if event.table is None else None
 
 
 def _tally(tallies: dict[_Key, _Tally], key: _Key, most: int) -> _Tally:
@@ -292,7 +319,8 @@ def _tally(tallies: dict[_Key, _Tally], key: _Key, most: int) -> _Tally:
 def _changes(tallies: dict[_Key, _Tally], timeline: _Timeline | None = None) -> tuple[Changes, ...]:
     ordered = sorted(tallies.items(), key=lambda found: (-found[1].rows, found[0]))
     return tuple(
-        Changes(*key, tally.rows, tally.unread, tally.events, tally.size, timeline.over_time(key) if timeline else ()) for key, tally in ordered
+        Changes(*key, tally.rows, tally.unread, tally.events, tally.size, timeline.over_time(key) if timeline else ())
+        for key, tally in ordered
     )
 
 
@@ -332,7 +360,7 @@ class _Timeline:
 
     def over_time(self, key: _Key) -> tuple[int, ...]:
         """Return the rows of a key in each bucket."""
-        buckets = self._buckets.get(key, {})
+        buckets = self._buckets.get(key, Counter())
         return tuple(buckets.get(bucket, 0) for bucket in range(self._low, self._high + 1)) if self._buckets else ()
 
 
@@ -365,7 +393,7 @@ class _Transactions:
         self.by_rows, self.by_size = _Top(BIGGEST), _Top(BIGGEST)
         self._open: Transaction | None = None
         self._tallies: dict[_Key, _Tally] = {}
-        self._usual: dict[str, Counter[int]] = {}  # transactions by the bit length of the rows they change, by table
+        self._usual: dict[tuple[str, str], Counter[int]] = {}  # by table and unit: transactions by the bit length of what they change
         self._standing_out: dict[_Key, _Top] = {}
 
     def add(self, transaction: Transaction | None, key: _Key, rows: int | None, size: int) -> None:
@@ -390,219 +418,54 @@ class _Transactions:
         big = Big(transaction, *totals, _changes(tallies))
         self.by_rows.add(big.rows, big)
         self.by_size.add(big.size, big)
-        for table, rows in _by_table(big).items():
-            if table in self._usual or len(self._usual) < TABLES_MAX:
-                self._usual.setdefault(table, Counter())[rows.bit_length()] += 1
-        for key, tally in tallies.items():
-            if tally.rows > SUSPECT_ROWS and (key in self._standing_out or len(self._standing_out) < TABLES_MAX):
-                self._standing_out.setdefault(key, _Top(SUSPECTS_A_TABLE)).add(tally.rows, big)
+        for measured, amount in _measured(big).items():
+            if measured in self._usual or len(self._usual) < TABLES_MAX:
+                self._usual.setdefault(measured, Counter())[amount.bit_length()] += 1
+        for changes in big.changes:
+            key, (unit, amount) = (changes.table, changes.kind), _amount(changes)
+            if amount > SUSPECT_OVER[unit] and (key in self._standing_out or len(self._standing_out) < TABLES_MAX):
+                self._standing_out.setdefault(key, _Top(SUSPECTS_A_TABLE)).add(amount, big)
 
     def suspects(self) -> tuple[Suspect, ...]:
         """Return the transactions that stand out, deletes first, each once."""
-        found = [
-            Suspect(big, *key, rows, usual)
-            for key, top in self._standing_out.items()
-            for big in top.found()
-            for rows in (next(changes.rows for changes in big.changes if (changes.table, changes.kind) == key),)
-            for usual in (self._usual_without(key[0], _by_table(big)[key[0]]),)
-            if rows > SUSPECT_TIMES_USUAL * usual
-        ]
-        found.sort(key=lambda suspect: (_SUSPICION.get(suspect.kind, len(_SUSPICION)), -suspect.rows))
+        found = [suspect for key, top in self._standing_out.items() for big in top.found() for suspect in self._judged(big, key)]
+        found.sort(key=lambda suspect: (_SUSPICION.get(suspect.kind, len(_SUSPICION)), -suspect.amount))
         once = {suspect.found.transaction.id: suspect for suspect in reversed(found)}
         return tuple(suspect for suspect in found if once[suspect.found.transaction.id] is suspect)[:SUSPECTS]
 
-    def _usual_without(self, table: str, rows: int) -> int:
-        """Return the median of the rows that the other transactions change of a table, rounded up to a power of two less one."""
-        others = Counter(self._usual.get(table, {}))
-        others[rows.bit_length()] -= 1
-        passed = 0
-        for length in sorted(others):
-            passed += others[length]
-            if passed * 2 >= others.total() > 0:
-                return (1 << length) - 1
-        return 0
+    def _judged(self, big: Big, key: _Key) -> Iterator[Suspect]:
+        """Yield the transaction as a suspect when it is one."""
+        unit, amount = next(_amount(changes) for changes in big.changes if (changes.table, changes.kind) == key)
+        measured = (key[0], unit)
+        usual = _median(self._usual.get(measured, Counter()) - Counter([_measured(big).get(measured, 0).bit_length()]))
+        if key[0] != ANY_TABLE and amount > SUSPECT_TIMES_USUAL * usual:
+            yield Suspect(big, *key, unit, amount, usual)
+
+
+def _median(lengths: Counter[int]) -> int:
+    """Return the median of numbers of these bit lengths, rounded up to all bits set; 0 of none."""
+    passed = 0
+    for length in sorted(lengths):
+        passed += lengths[length]
+        if passed * 2 >= lengths.total():
+            return (1 << length) - 1
+    return 0
 
 
 _SUSPICION = {"delete": 0, "update": 1, "insert": 2}
 
 
-def _by_table(big: Big) -> Counter[str]:
-    rows: Counter[str] = Counter()
+def _amount(changes: Changes) -> tuple[str, int]:
+    """Return what a change is measured by, and how much it is."""
+    return (BYTES, changes.size) if changes.unread else (ROWS, changes.rows)
+
+
+def _measured(big: Big) -> Counter[tuple[str, str]]:
+    """Return how much a transaction changed of each table, in each unit that is known of all its changes to the table."""
+    unread = {changes.table for changes in big.changes if changes.unread}
+    amounts: Counter[tuple[str, str]] = Counter()
     for changes in big.changes:
-        rows[changes.table] += changes.rows
-    return rows
-
-
-# ---- text, for a terminal of 100 columns and for a pipe
-
-TEXT_WIDTH = 100
-SPARKS = "▁▂▃▄▅▆▇█"
-SPARKS_WIDTH = 30
-TABLES_SHOWN = 40
-# What would have put the text of statements into the log, by driver.
-TEXT_SETTINGS = {
-    "mysql": "MySQL: SET GLOBAL binlog_rows_query_log_events=ON; MariaDB: SET GLOBAL binlog_annotate_row_events=ON",
-}
-
-
-def inspect_text(
-    found: Survey, *, urls: Sequence[str] = (), driver: str = "", schema: str = "", storage_options: Sequence[str] = ()
-) -> Iterator[str]:
-    """Yield the survey as lines of text, suspects with a command to paste last; then raise its `problem`, if it has one.
-
-    The keywords are those of `suspect_command`.
-    """
-    for section in (_head, _over_time, _biggest, _obstacles, _statements):
-        for line in section(found):
-            yield line + "\n"
-    yield "\n"
-    if not found.suspects:
-        yield f"suspects: none; no transaction changed over {SUSPECT_ROWS} rows and {SUSPECT_TIMES_USUAL} times what its table is used to\n"
-        yield "plan one of those above by the name after its number of rows:\n"
-        yield f"  {suspect_command(urls, driver, 'NAME', schema, storage_options)}\n"
-    for number, suspect in enumerate(found.suspects, 1):
-        big = suspect.found
-        said = f"suspect {number}: {suspect.kind} of {_at_least(suspect.rows, big.unread)} rows of {suspect.table}"
-        yield one_line(f"{said}, where others change {suspect.usual or 'none'}, at {moment(big.transaction.time)}") + "\n"
-        yield from (f"  {one_line(text, TEXT_WIDTH - 2)}\n" for text in big.transaction.statements)
-        yield f"  {suspect_command(urls, driver, big.transaction.id, schema, storage_options)}\n"
-    if found.problem is not None:
-        raise found.problem
-
-
-def suspect_command(urls: Sequence[str], driver: str, transaction: str, schema: str = "", storage_options: Sequence[str] = ()) -> str:
-    """Return the command line that plans the undo of a transaction, quoted for a shell.
-
-    `storage_options` are as the user wrote them, `K=V` with secrets as `K=env:NAME`. What holds a secret all the same is left out as ***.
-    """
-    out = "undo-" + re.sub(r"[^A-Za-z0-9.]+", "_", transaction)
-    words = ["dblog", "plan", *urls, "--driver", driver, "--transaction", transaction, "--out", out]
-    words += ["--schema", schema] if schema else []
-    words += [word for option in storage_options for word in ("--storage-option", option)]
-    return shlex.join("***" if holds_secret(word) else word for word in words)
-
-
-def _head(found: Survey) -> Iterator[str]:
-    yield one_line(f"log      {found.source.name or found.source.driver}, {found.first} to {found.last}")
-    if found.since is not None and found.until is not None:
-        yield f"commits  {moment(found.since)} to {moment(found.until)}, {found.until - found.since}"
-    yield f"holds    {found.events:,} events; {found.transactions:,} transactions with changes"
-    if found.problem is not None:
-        yield one_line(f"ENDS     {found.problem}", 10 * TEXT_WIDTH)
-
-
-def _over_time(found: Survey) -> Iterator[str]:
-    yield ""
-    if not found.changes:
-        yield "changes  none"
-        return
-    wide = min(30, max(len(changes.table) for changes in found.changes))
-    step = -(-len(found.changes[0].over_time) // SPARKS_WIDTH) or 1
-    each = f"each {found.width * step}, from {moment(found.start)}" if found.start else ""
-    yield f"{'changes':{wide + 2}} {'kind':10} {'rows':>12}  {f'over time: {each}' if each else ''}"
-    for changes in found.changes[:TABLES_SHOWN]:
-        sparks = sparkline(changes.over_time, step)
-        rows = _at_least(changes.rows, changes.unread)
-        yield f"  {one_line(changes.table):{wide}} {one_line(changes.kind):10} {rows:>12}  {sparks}{_peak(found, changes)}"
-    more = found.changes[TABLES_SHOWN:]
-    if more:
-        yield f"  and {len(more)} more kinds of change, {sum(changes.rows for changes in more):,} rows"
-
-
-def _peak(found: Survey, changes: Changes) -> str:
-    if not found.start or not any(changes.over_time):
-        return ""
-    most = max(changes.over_time)
-    time = found.start + changes.over_time.index(most) * found.width
-    return f"  most {most:,} at {time:{'%H:%M:%S' if found.width < timedelta(hours=1) else '%m-%d %H:%M'}}"
-
-
-def sparkline(values: Sequence[int], step: int = 1) -> str:
-    """Return a block for each `step` values, as high as their sum; a blank where it is 0."""
-    sums = [sum(values[at : at + step]) for at in range(0, len(values), step)]
-    most = max(sums, default=0)
-    return "".join(SPARKS[value * (len(SPARKS) - 1) // most] if value else " " for value in sums)
-
-
-def _biggest(found: Survey) -> Iterator[str]:
-    yield from _ranking("the biggest transactions, by rows", found.biggest)
-    others = [big for big in found.longest if big not in found.biggest]
-    yield from _ranking("not among them, but among the longest, by bytes", others)
-
-
-def _ranking(title: str, bigs: Sequence[Big]) -> Iterator[str]:
-    if bigs:
-        yield from ("", title)
-    for big in bigs:
-        it = big.transaction
-        thread = f", thread {it.thread}" if it.thread else ""
-        yield f"  {_at_least(big.rows, big.unread):>11}  {it.id}  {moment(it.time)}, {size(big.size)}{thread}"
-        span = f"{it.start.value} to {it.end.value.rpartition(':')[2]}"
-        did = "; ".join(f"{changes.kind} {_at_least(changes.rows, changes.unread)} {changes.table}" for changes in big.changes)
-        yield one_line(f"               {span}: {did}")
-        if it.statements:
-            yield one_line(f"               {' ; '.join(it.statements)}")
-
-
-def _obstacles(found: Survey) -> Iterator[str]:
-    yield from ("", "what keeps changes from being undone" + ("" if found.obstacles else ": nothing found"))
-    for obstacle in found.obstacles:
-        yield one_line(f"  {obstacle.events:,} events: {obstacle.reason}, first at {obstacle.position}; {', '.join(obstacle.tables)}")
-        if obstacle.fix:
-            yield one_line(f"    {obstacle.fix}", 10 * TEXT_WIDTH)
-    if found.keyless:
-        yield one_line(f"  tables without a key, where equal rows cannot be told apart: {', '.join(found.keyless)}")
-    if found.silent:
-        setting = TEXT_SETTINGS.get(found.source.driver)
-        yield f"  {found.silent:,} of {found.transactions:,} transactions without the text of their statements"
-        yield from [f"    for the future {setting}"] if setting else []
-
-
-def _statements(found: Survey) -> Iterator[str]:
-    if found.statements:
-        yield from ("", "statements the log has instead of rows, the first of each kind")
-    for statement in found.statements:
-        yield one_line(f"  {statement.position}  {moment(statement.time)}  {statement.kind}  {statement.text}")
-
-
-def moment(time: datetime | None) -> str:
-    """Return a time in UTC, with as many digits as it has; `no time` for None."""
-    if time is None:
-        return "no time"
-    shown = time.astimezone(UTC)
-    return f"{shown:%Y-%m-%d %H:%M:%S}{f'.{shown.microsecond:06}' if shown.microsecond else ''}Z"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the unit that leaves at most four digits."""
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
-    power = min(len(units) - 1, max(0, (count.bit_length() - 1) // 10))
-    return f"{count / (1 << 10 * power):.{1 if power else 0}f} {units[power]}"
-
-
-def one_line(text: str, width: int = TEXT_WIDTH) -> str:
-    """Return a text of any origin as one printable line of at most `width` characters; what a terminal would act on is escaped."""
-    indent = len(text) - len(text.lstrip(" "))
-    shown = " " * indent + "".join(mark if mark.isprintable() else " " if mark.isspace() else ascii(mark)[1:-1] for mark in text.strip())
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
-
-
-def _at_least(rows: int, unread: int) -> str:
-    return f"{'≥' if unread else ''}{rows:,}"
-
-
-__all__ = [
-    "Big",
-    "Changes",
-    "Obstacle",
-    "Statement",
-    "Survey",
-    "Suspect",
-    "inspect_text",
-    "moment",
-    "one_line",
-    "size",
-    "sparkline",
-    "suspect_command",
-    "survey",
-]
+        amounts[changes.table, BYTES] += changes.size
+        if changes.table not in unread:
+            amounts[changes.table, ROWS] += changes.rows
+    return amounts

@@ -20,6 +20,7 @@ following the plans from there gives the place where the next one starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 import os
 import re
@@ -48,6 +49,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.futures import PrefectFuture, as_completed
+from prefect.states import State
 
 from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
@@ -145,8 +147,9 @@ _RETRIED: Mapping[str, Any] = {"cache_policy": NO_CACHE, "retry_condition_fn": w
 
 @task(name="find log files", **_RETRIED)
 def find_log_files(job: PlanJob) -> tuple[LogFile, ...]:
-    """Return the files that hold the part of the log that is asked for, in log order."""
-    return planning.find_files(opened(job))
+    """Return the files that hold the part of the log that is asked for, in log order; a last one still empty is left to the next run."""
+    files = planning.find_files(opened(job))
+    return files[:-1] if job.request.resume and len(files) > 1 and files[-1].size == 0 else files
 
 
 @task(name="plan log file", task_run_name="plan {file.name}", **_RETRIED)
@@ -171,6 +174,8 @@ def follow_plans(job: PlanJob, start: Checkpoint, *, certain: bool) -> FinishedP
     request = opened(job)
     found = list(_chain(request, start))
     end = found[-1].end if found else start
+    if found:
+        _refuse_other_log(request, end)
     if not certain:
         _refuse_overlap(request, end)
     return _show(found[-1]) if found else None
@@ -186,6 +191,16 @@ def _chain(request: PlanRequest, start: Checkpoint) -> Iterator[Plan]:
             raise MalformedPlan("a plan of nothing is where the next plan should go", where=plan.url, hint="remove it")
         yield plan
         start = plan.end
+
+
+def _refuse_other_log(request: PlanRequest, end: Checkpoint) -> None:
+    """Read the event a plan ends with; raise InvalidCheckpoint when it is of another log than the one that is here now."""
+    request = replace(request, start=end, stop=end.position)
+    for file in planning.find_files(request):
+        path = {"path": file.url, "checkpoint": end, "stop": end.position, "storage_options": request.storage_options}
+        with default_registry.open(request.driver, **path) as decoder:
+            for _ in decoder:
+                pass
 
 
 def _refuse_overlap(request: PlanRequest, start: Checkpoint) -> None:
@@ -332,7 +347,7 @@ def mark_run(job: PlanJob) -> str:
 def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Committed | None:
     """Return the checkpoint that the last run of this flow, source and filter left; None when there was no such run.
 
-    Raises InvalidCheckpoint when it cannot be read or belongs to something else; with `or_none`, one that cannot be read is None.
+    Raises InvalidCheckpoint when it cannot be read or belongs to something else; with `or_none` that is None, too.
     """
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
@@ -346,19 +361,25 @@ def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Commit
         )
     if not runs or runs[0].state is None:
         return None
-    run = f"flow run {runs[0].name} ({runs[0].id})"
+    where, state = f"flow run {runs[0].name} ({runs[0].id})", runs[0].state
     try:
-        data = runs[0].state.result()
+        return _committed(_result(state, where), job, where, str(runs[0].id))
+    except InvalidCheckpoint as error:
+        if not or_none:
+            raise
+        get_run_logger().warning("%s", error)
+        return None
+
+
+def _result(state: State[Any], where: str) -> Any:
+    try:
+        return state.result()
     except Exception:  # noqa: BLE001 - a result can be lost in as many ways as there are places to keep it
-        if or_none:
-            get_run_logger().warning("The checkpoint of %s cannot be read.", run)
-            return None
         raise InvalidCheckpoint(
             "the checkpoint cannot be read: its result was lost, or lies where this machine cannot reach it",
-            where=run,
+            where=where,
             hint="give start_at, or on_missing_checkpoint=earliest: plans in the same folder are followed, not made again",
         ) from None
-    return _committed(data, job, run, str(runs[0].id))
 
 
 def _committed(data: Any, job: PlanJob, where: str, run: str) -> Committed:
@@ -380,6 +401,14 @@ def checkpoint_data(job: PlanJob, end: Checkpoint, plan: FinishedPlan | None, pr
         "url": plan.url if plan else None,
         "previous": previous.run if previous else None,
     }
+
+
+def remove_unfinished(job: PlanJob) -> None:
+    """Remove the folder of a plan that will not be finished, as far as the store allows. Only for a folder no other run uses."""
+    with suppress(DblogError):
+        request = opened(job)
+        if not storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
+            storage.remove_folder(request.out, request.storage_options)
 
 
 def plan_is_there(job: PlanJob, url: str) -> bool:

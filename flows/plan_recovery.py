@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed, State
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dblog_tasks import planning, storage, tasks
-from dblog_tasks.errors import DblogError, InvalidInput
+from dblog_tasks.errors import DblogError
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.settings import read_settings
@@ -155,12 +155,10 @@ def _plan_window(job: PlanJob, start: Checkpoint) -> State[Any]:
     folder = f"{planning.slug(job.request.source)}-once-{job.filter_id}-{str(flow_run.id)[:8]}"
     job = replace(job, request=replace(job.request, start=start, out=storage.join(job.request.out, folder)))
     settings = read_settings()
-    files = tasks.retried(tasks.find_log_files, settings)(job)
-    if not files:
-        raise InvalidInput("no log file holds this window")
-    plan: FinishedPlan = tasks.retried(tasks.finish_plan, settings)(job, tasks.plan_log_files(job, files, settings))
+    try:
+        files = tasks.retried(tasks.find_log_files, settings)(job)
+        plan: FinishedPlan = tasks.retried(tasks.finish_plan, settings)(job, tasks.plan_log_files(job, files, settings))
+    except DblogError:
+        tasks.remove_unfinished(job)
+        raise
     return Completed(name=PLANNED, message=str(plan), data=tasks.checkpoint_data(job, plan.end, plan, None))
-
-
-if __name__ == "__main__":
-    raise SystemExit("run it from Python (see flows/demo.py), or deploy it: prefect deploy --all")

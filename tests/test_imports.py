@@ -23,7 +23,7 @@ ORDER = (
     ("mysql", "redis"),
     ("recovery",),
     ("plan", "conflicts", "survey"),
-    ("planning",),
+    ("planning", "report"),
     ("settings",),
     ("blocks",),
     ("tasks", "cli"),

@@ -49,6 +49,7 @@ FLAG_ARTIFICIAL = 0x20
 FLAG_RELAY = 0x40
 
 _HEADER = Struct("<IBIIIH")
+_CRC = Struct("<I")
 assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
@@ -247,11 +248,13 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
         check_magic(data, name)
         data, at = data[4:], 4
     checksum = known.checksum if known else 0
+    header, stored = _HEADER.unpack_from, _CRC.unpack_from
     while True:
         yielded = 0
+        view = memoryview(data)
         limit = len(data) - HEADER_SIZE
         while yielded <= limit:
-            timestamp, event_type, server_id, size, next_position, flags = _HEADER.unpack_from(data, yielded)
+            timestamp, event_type, server_id, size, next_position, flags = header(data, yielded)
             if size < HEADER_SIZE or size > EVENT_SIZE_MAX:
                 raise _bad_size(size, data[yielded:], f"{name}:{at + yielded}")
             stop = yielded + size
@@ -269,7 +272,7 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
                 checksum = known.checksum
                 if checksum:
                     _check_description(data[yielded:stop], f"{name}:{end - size}")
-            elif checksum and crc32(memoryview(data)[yielded : stop - 4]) != int.from_bytes(data[stop - 4 : stop], "little"):
+            elif checksum and crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]:
                 raise MalformedLog(
                     "checksum of the event does not match its bytes",
                     where=f"{name}:{end - size}",
@@ -299,6 +302,8 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
 
 def _gather(data: bytes, source: Iterator[bytes], need: int) -> bytes:
     """Return data and what follows, at least `need` bytes where there are as many; a block is copied once."""
+    if not data and not need:
+        return next(source, b"")
     parts, have = [data], len(data)
     while have < need or have == len(data):
         block = next(source, None)

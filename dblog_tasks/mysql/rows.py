@@ -11,8 +11,8 @@ Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
     then rows: an image, for updates two; an image is a bitmap of NULLs over the columns present, then the values
 
 A row is read by straight-line code that is generated for its table layout and for the NULL bitmap at hand, so that neighbours
-of fixed width come out of one Struct and no column asks whether it is NULL. Bitmaps that stay rare are read by one general
-function with a branch a column. Generated source holds numbers and our own names only, never a name from the log.
+of fixed width come out of one Struct and no column asks whether it is NULL. Rows whose bitmap stays rare are read eight columns
+at a time, by code for the byte of the bitmap that is theirs. Generated source holds numbers and our own names only, never a name from the log.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from struct import Struct, error as StructError
 from typing import Any, NamedTuple
 
 from dblog_tasks.errors import MalformedLog
-from dblog_tasks.event import RowPair
+from dblog_tasks.event import Row, RowPair
 from dblog_tasks.mysql import table_map as wire, values
 from dblog_tasks.mysql.charsets import decode_text
 from dblog_tasks.mysql.json_binary import json_value
@@ -34,6 +34,7 @@ COMPILED_MAX = 64  # bitmaps with code of their own, a layout
 
 Add = Callable[[RowPair], None]
 Run = Callable[[bytes, int, int, Add], int]
+Image = Callable[[bytes, int], tuple[Row, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +98,14 @@ def _digits(storage: Storage) -> int:
     return storage.meta
 
 
-def _temporal(width: int, fast: str, slow: Callable[[bytes, int], str]) -> Callable[[Storage], Field]:
-    """A temporal with a fraction; the common one without has its text from two tables."""
+def _temporal(width: int, reader: Callable[[int], Callable[[bytes], str]]) -> Callable[[Storage], Field]:
+    """A temporal; the ones without a fraction come again and again and are remembered by their bytes."""
 
     def make(storage: Storage) -> Field:
         digits = _digits(storage)
-        if digits == 0 and fast:
-            names = {"days": values.DAYS, "clocks": values.CLOCKS, "be": _big}
-            return Field(f"{width}s", fast, names=names)
-        return Field(f"{width + (digits + 1) // 2}s", "temporal{n}({0}, %d)" % digits, names={"temporal{n}": slow})
+        if digits == 0:
+            return Field(f"{width}s", "temporal{n}[{0}]", names={"temporal{n}": values.Memo(reader(0))})
+        return Field(f"{width + (digits + 1) // 2}s", "temporal{n}({0})", names={"temporal{n}": reader(digits)})
 
     return make
 
@@ -185,8 +185,6 @@ def _bit(storage: Storage) -> Field:
     return Field(f"{(storage.meta + 7) // 8}s", "be({0})", names={"be": _big})
 
 
-_DATETIME2 = "days[(be({0}) - 0x8000000000) >> 17] + clocks[be({0}) & 0x1FFFF]"
-
 # Column type -> how to read it. TYPED_ARRAY never stands in a log; compressed columns (140, 141) are not read yet.
 FIELDS: Mapping[int, Callable[[Storage], Field]] = {
     **dict.fromkeys(_INTEGERS, _integer),
@@ -196,9 +194,9 @@ FIELDS: Mapping[int, Callable[[Storage], Field]] = {
     wire.YEAR: lambda _: Field("B", "{0} and {0} + 1900"),
     wire.DATE: lambda _: Field("HB", "dates[{0} | {1} << 16]", names={"dates": values.DATES}),
     wire.NEWDATE: lambda _: Field("HB", "dates[{0} | {1} << 16]", names={"dates": values.DATES}),
-    wire.DATETIME2: _temporal(5, _DATETIME2, values.datetime2),
-    wire.TIMESTAMP2: _temporal(4, "", values.timestamp2),
-    wire.TIME2: _temporal(3, "", values.time2),
+    wire.DATETIME2: _temporal(5, values.datetime2_reader),
+    wire.TIMESTAMP2: _temporal(4, values.timestamp2_reader),
+    wire.TIME2: _temporal(3, values.time2_reader),
     wire.DATETIME: _fixed(8, values.old_datetime),
     wire.TIMESTAMP: _fixed(4, values.old_timestamp),
     wire.TIME: _fixed(3, values.old_time),
@@ -217,7 +215,7 @@ FIELDS: Mapping[int, Callable[[Storage], Field]] = {
 
 
 class RowReader:
-    """Reads the rows of one table layout: `read(operation, data, at, end)`."""
+    """Reads the rows of one table layout: `read(operation, data, at, end, where)`."""
 
     def __init__(self, columns: Sequence[Storage]) -> None:
         """Raises ValueError when a column's type cannot be read."""
@@ -227,7 +225,7 @@ class RowReader:
         self._width = (len(columns) + 7) // 8
         self._runs: dict[str, dict[bytes, Run]] = {INSERT: {}, UPDATE: {}, DELETE: {}}
         self._seen: dict[tuple[str, bytes], int] = {}
-        self._general = {operation: self._compile(operation, None) for operation in self._runs}
+        self._chunks = [_chunk(self._fields[first : first + 8], first) for first in range(0, len(columns), 8)]
 
     def read(self, operation: str, data: bytes, at: int, end: int, where: str) -> list[RowPair]:
         """Return the rows between `at` and `end`. Raises MalformedLog when they do not end there exactly."""
@@ -235,96 +233,88 @@ class RowReader:
         add, runs, width = rows.append, self._runs[operation], self._width
         try:
             while at < end:
-                nulls = data[at : at + width]
-                run = runs.get(nulls)
-                at = run(data, at, end, add) if run else self._rare(operation, nulls)(data, at, end, add)
+                run = runs.get(data[at : at + width])
+                at = run(data, at, end, add) if run else self._rare(operation, data, at, add)
         except (StructError, IndexError, ValueError, OverflowError) as error:
             raise MalformedLog(f"a row cannot be read: {error}", where=where) from None
         if at != end:
             raise MalformedLog(f"rows end {at - end} bytes after their event", where=where)
         return rows
 
-    def _rare(self, operation: str, nulls: bytes) -> Run:
-        """Return the general reader, until this bitmap has been seen often enough for one of its own."""
+    def _rare(self, operation: str, data: bytes, at: int, add: Add) -> int:
+        """Read one row of a NULL bitmap without code of its own; make that when the bitmap has been seen often enough."""
+        nulls = data[at : at + self._width]
         key = (operation, nulls)
         self._seen[key] = seen = self._seen.get(key, 0) + 1
         if seen >= RARE and len(self._runs[operation]) < COMPILED_MAX:
-            run = self._runs[operation][nulls] = self._compile(operation, nulls)
-            return run
+            self._runs[operation][nulls] = _Source(self._fields, nulls, self.image).run(operation)
         if len(self._seen) > values.MEMO_MAX:
             self._seen.clear()
-        return self._general[operation]
+        before, at = (None, at) if operation == INSERT else self.image(data, at)
+        after, at = (None, at) if operation == DELETE else self.image(data, at)
+        add((before, after))
+        return at
 
-    def _compile(self, operation: str, nulls: bytes | None) -> Run:
-        """Return a function that reads rows for as long as they have this NULL bitmap; None: one row, whatever its bitmap."""
-        source = _Source(self._fields, self._width, nulls)
-        names = source.names
-        exec(source.function(operation), names)  # noqa: S102 - source made of numbers and our own names
-        run: Run = names["run"]
-        return run
+    def image(self, data: bytes, at: int) -> tuple[Row, int]:
+        """Return one image and the offset after it: eight columns at a time, by the byte of the NULL bitmap that is theirs."""
+        row: Row = ()
+        nulls, at = data[at : at + self._width], at + self._width
+        for chunk, mask in zip(self._chunks, nulls, strict=True):
+            part, at = chunk[mask](data, at)
+            row += part
+        return row, at
+
+
+def _chunk(fields: Sequence[Field], first: int) -> values.Memo[int, Image]:
+    """Return the readers of up to eight columns, by their byte of the NULL bitmap, made when first asked for."""
+    return values.Memo(lambda mask: _Source(fields, bytes([mask]), None, first).image())
 
 
 class _Source:
-    """Writes the source of one `run` function, and gathers the objects it needs."""
+    """Writes the source of a function for one NULL bitmap, and gathers the objects it needs."""
 
-    def __init__(self, fields: Sequence[Field], width: int, nulls: bytes | None) -> None:
-        self.names: dict[str, Any] = {"from_bytes": int.from_bytes}
+    def __init__(self, fields: Sequence[Field], nulls: bytes, other: Image | None, first: int = 0) -> None:
+        """`other` reads an image of any bitmap; `first` is the number of the first column, for names."""
+        self.names: dict[str, Any] = {"nulls": nulls, "other": other}
         self._fields = fields
-        self._width = width
-        self._nulls = nulls
-        self._mask = 0 if nulls is None else int.from_bytes(nulls, "little")
+        self._width = len(nulls)
+        self._mask = int.from_bytes(nulls, "little")
+        self._first = first
 
-    def function(self, operation: str) -> str:
-        """Return the source: a loop over rows of one bitmap, or a single row of any."""
-        before = self._image("a") if operation != INSERT else ([], "None")
-        after = self._image("b") if operation != DELETE else ([], "None")
-        add = [f"add(({before[1]}, {after[1]}))"]
-        if self._nulls is None:
-            lines = [*before[0], *after[0], *add, "return p"]
-            return "def run(buf, p, end, add):\n" + _indent(lines, 1)
+    def image(self) -> Image:
+        """Return the function that reads these columns, the bitmap being read already: row and offset after it."""
+        lines, row = self._image("a", 0)
+        made: Image = self._made(f"def run(buf, p):\n{_indent([*lines, f'return {row}, p'], 1)}")
+        return made
+
+    def run(self, operation: str) -> Run:
+        """Return the function that reads rows for as long as they have this bitmap, the images of updates both."""
+        before = self._image("a", self._width) if operation != INSERT else ([], "None")
+        after = self._image("b", self._width) if operation != DELETE else ([], "None")
+        lines = [*before[0], *after[0], f"add(({before[1]}, {after[1]}))"]
         if operation == UPDATE:
-            after[0][:0] = [f"if not ({self._same()}): return general_after(buf, p0, end, add)"]
-            return self._update(before, after, add)
-        lines = [*before[0], *after[0], *add]
-        return f"def run(buf, p, end, add):\n    while p < end and {self._same()}:\n" + _indent(lines, 2) + "\n    return p"
+            unlike = [f"if not ({self._same()}):", "    r, p = other(buf, p)", f"    add(({before[1]}, r))", "    continue"]
+            lines = [*before[0], *unlike, *after[0], lines[-1]]
+        made: Run = self._made(f"def run(buf, p, end, add):\n    while p < end and {self._same()}:\n{_indent(lines, 2)}\n    return p")
+        return made
 
-    def _update(self, before: tuple[list[str], str], after: tuple[list[str], str], add: list[str]) -> str:
-        """An update whose second image has another bitmap is read again from its start by the general function."""
-        general = _Source(self._fields, self._width, None)
-        names = general.names
-        exec(general.function(UPDATE), names)  # noqa: S102
-        self.names["general_after"] = names["run"]
-        lines = ["p0 = p", *before[0], *after[0], *add]
-        return f"def run(buf, p, end, add):\n    while p < end and {self._same()}:\n" + _indent(lines, 2) + "\n    return p"
+    def _made(self, source: str) -> Any:
+        exec(source, self.names)  # noqa: S102 - source made of numbers and our own names
+        return self.names["run"]
 
     def _same(self) -> str:
         """The condition that the image at `p` has our bitmap."""
-        if self._width == 1:
-            return f"buf[p] == {self._mask}"
-        self.names["nulls"] = self._nulls
-        return f"buf[p:p + {self._width}] == nulls"
+        return f"buf[p] == {self._mask}" if self._width == 1 else f"buf[p:p + {self._width}] == nulls"
 
-    def _image(self, prefix: str) -> tuple[list[str], str]:
-        if self._nulls is None:
-            return self._general_image(prefix)
+    def _image(self, prefix: str, off: int) -> tuple[list[str], str]:
         lines: list[str] = []
-        parts = _Parts(self, lines, self._width)
+        parts = _Parts(self, lines, off)
         for index, made in enumerate(self._fields):
             if not self._mask >> index & 1:
-                parts.add(made, f"{prefix}{index}", index)
+                parts.add(made, f"{prefix}{index}", self._first + index)
         parts.end()
-        values_of = ("None" if self._mask >> index & 1 else f"{prefix}{index}" for index in range(len(self._fields)))
-        return lines, f"({', '.join(values_of)},)"
-
-    def _general_image(self, prefix: str) -> tuple[list[str], str]:
-        lines = [f'm = from_bytes(buf[p:p + {self._width}], "little")', f"p += {self._width}"]
-        for index, made in enumerate(self._fields):
-            inner: list[str] = []
-            parts = _Parts(self, inner, 0)
-            parts.add(made, f"{prefix}{index}", index)
-            parts.end()
-            lines += [f"if m & {1 << index}: {prefix}{index} = None", "else:", *("    " + line for line in inner)]
-        return lines, f"({', '.join(f'{prefix}{index}' for index in range(len(self._fields)))},)"
+        row = ("None" if self._mask >> index & 1 else f"{prefix}{index}" for index in range(len(self._fields)))
+        return lines, f"({', '.join(row)},)"
 
 
 class _Parts:

@@ -36,8 +36,7 @@ from dblog_tasks.mysql.values import Memo
 
 INSERT_ROWS_MAX = 200
 INSERT_CHARACTERS_MAX = 256 * 1024
-PIECE_STATEMENTS = 1000
-PIECE_CHARACTERS = 1024 * 1024
+PIECE_CHARACTERS = 256 * 1024
 SHAPES_MAX = 1000  # sets of changed columns kept, a table
 
 # No automatic number for a stored 0, and the impossible dates a server may hold from laxer times.
@@ -63,15 +62,10 @@ _UNFIT = (TypeError, ValueError, LookupError, AttributeError, DblogError)
 
 @dataclass(frozen=True, slots=True)
 class TransactionInfo:
-    """A transaction of the log as its undo names it.
+    """A transaction of the log as its undo names it."""
 
-    Attributes:
-        id: its GTID, xid or position.
-        comment: what else a person wants to read above its undo: commit time, position.
-    """
-
-    id: str
-    comment: str = ""
+    id: str  # its GTID, xid or position
+    comment: str = ""  # what else a person wants to read above its undo: commit time, position
 
 
 def undo_script(operations: Iterable[tuple[TransactionInfo, RowChanges]], *, header: Sequence[str] = ()) -> Iterator[str]:
@@ -86,7 +80,7 @@ def undo_script(operations: Iterable[tuple[TransactionInfo, RowChanges]], *, hea
     for statement in _script(operations, header):
         piece.append(statement)
         size += len(statement)
-        if len(piece) >= PIECE_STATEMENTS or size >= PIECE_CHARACTERS:
+        if size >= PIECE_CHARACTERS:
             yield "".join(piece)
             piece, size = [], 0
     yield "".join(piece)
@@ -135,21 +129,12 @@ def _base_type(column: Column) -> str:
     return column.type.partition("(")[0]
 
 
-# --- values: a form for each type -------------------------------------------------------------------------------------------
-
-
 class Form(NamedTuple):
-    """How values of one column stand in SQL.
+    """How values of one column stand in SQL."""
 
-    Attributes:
-        write: the value as it is assigned, and compared with by an index.
-        side: what is compared to find exactly this value: the column, or its bytes.
-        exact: the value as it is compared with `side`.
-    """
-
-    write: Literal
-    side: str
-    exact: Literal
+    write: Literal  # the value as it is assigned, and compared with by an index
+    side: str  # what is compared to find exactly this value: the column, or its bytes
+    exact: Literal  # the value as it is compared with `side`
 
 
 def _plain(literal: Literal) -> Callable[[Column], Form]:
@@ -286,22 +271,18 @@ FORMS: Mapping[str, Callable[[Column], Form]] = {
     "enum": _enum,
     "set": _set,
     "json": _json,
-    "vector": _hexed,
-    **dict.fromkeys(("geometry", "point", "linestring", "polygon", "geometrycollection", "geomcollection"), _hexed),
+    **dict.fromkeys(("vector", "geometry", "point", "linestring", "polygon", "geometrycollection", "geomcollection"), _hexed),
     **dict.fromkeys(("multipoint", "multilinestring", "multipolygon"), _hexed),
 }
 
 
-# --- statements -------------------------------------------------------------------------------------------------------------
-
-
 class Part(NamedTuple):
-    """A part of a list of conditions or assignments: the column, what stands before its value, the value, all of it for NULL."""
+    """One of a list of conditions or assignments."""
 
-    at: int
-    before: str
+    at: int  # the column
+    before: str  # what stands before its value
     literal: Literal
-    null: str
+    null: str  # all of it where the value is NULL
 
 
 def _joined(parts: Sequence[Part], row: Row, separator: str) -> str:
@@ -324,29 +305,17 @@ def _joiner(parts: Sequence[Part], separator: str, width: int) -> Callable[[Row]
 
 # What a literal makes of most values, without a call.
 _COMMON_TEXT = """f"{before}'{text}'" if type({v}) is str and {v}.isprintable() and "'" not in {v} and "\\\\" not in {v} else"""
-_COMMON: Mapping[Literal, str] = {
-    int.__repr__: 'f"{before}{text}" if type({v}) is int else',
-    quote: _COMMON_TEXT,
-    _unicode: _COMMON_TEXT,
-}
+_COMMON: Mapping[Literal, str] = {int.__repr__: 'f"{before}{text}" if type({v}) is int else', quote: _COMMON_TEXT, _unicode: _COMMON_TEXT}
 
 
 class Shape(NamedTuple):
-    """An update by the columns it changes.
+    """An update by the columns it changes."""
 
-    Attributes:
-        sets: assignments of the changed columns that only we write.
-        automatic: changed columns that the database sets by itself on an update.
-        kept: assignments to themselves of the columns it would set as well, a comma before each.
-        where: conditions that find the row.
-        enums: changed columns of type enum.
-    """
-
-    sets: Sequence[Part]
-    automatic: Sequence[int]
-    kept: str
+    sets: Sequence[Part]  # assignments of the changed columns, but for those that the database sets by itself on an update
+    automatic: Sequence[int]  # these
+    kept: str  # assignments to themselves of others that it would set, a comma before each
     where: Sequence[Part]
-    enums: Sequence[int]
+    enums: Sequence[int]  # changed columns of type enum
 
 
 class Statements:
@@ -369,12 +338,12 @@ class Statements:
         self._floats = [at for at in self._written if _base_type(columns[at]) in ("float", "double")]
         self._enums = [at for at in self._written if _base_type(columns[at]) == "enum"]
         self._self_updating = [at for at in self._written if _may_update_itself(columns[at])]
+        self._exact = [Part(at, f"{form.side} = ", form.exact, f"{self._names[at]} IS NULL") for at, form in enumerate(self._forms)]
         self._key = [part for at in table.key for part in self._key_parts(at)]
         self._whole = self._guard(self._written)
         self._conditions = _joiner(self._whole, " AND ", len(columns))
         self._values = _joiner([Part(at, "", self._forms[at].write, "NULL") for at in self._written], ", ", len(columns))
-        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "
-        self._delete = f"DELETE FROM {self._name} WHERE "
+        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "  # noqa: S608 - names are quoted
         self._limit = "" if table.key else " LIMIT 1"
         self._shapes: dict[tuple[int, ...], Shape] = {}
 
@@ -405,7 +374,7 @@ class Statements:
     def delete(self, row: Row) -> str:
         """Return the DELETE of exactly this row."""
         try:
-            return f"{self._delete}{self._conditions(row)}{self._limit}{_ONE_ROW}"
+            return f"DELETE FROM {self._name} WHERE {self._conditions(row)}{self._limit}{_ONE_ROW}"  # noqa: S608 - and values are literals
         except _UNFIT as error:
             raise self._unfit(error, row) from None
 
@@ -415,9 +384,8 @@ class Statements:
             if not len(now) == len(then) == len(self._names):
                 raise ValueError(f"rows of {len(now)} and {len(then)} values for {len(self._names)} columns")
             changed = [at for at in self._written if now[at] != then[at]]
-            for at in self._floats:
-                if now[at] == then[at] == 0.0 and str(now[at]) != str(then[at]):
-                    changed.append(at)  # 0.0 and -0.0 are equal, and two values of a row
+            # 0.0 and -0.0 are equal, and two values of a row
+            changed += [at for at in self._floats if now[at] == then[at] == 0.0 and str(now[at]) != str(then[at])]
             return self._update(self._shape(tuple(changed)), now, then)
         except _UNFIT as error:
             raise self._unfit(error, now, then) from None
@@ -430,9 +398,8 @@ class Statements:
         if not sets:
             return f"-- A row of {self._name} is the same before and after: nothing to write.\n"
         where = _joined(shape.where, now, " AND ")
-        update = f"UPDATE {self._name} SET {sets}{shape.kept} WHERE {where}{self._limit}{_ONE_ROW}"
-        error_value = shape.enums and 0 in [then[at] for at in shape.enums]
-        return self._leniently(update, shape.where, then) if error_value else update
+        update = f"UPDATE {self._name} SET {sets}{shape.kept} WHERE {where}{self._limit}{_ONE_ROW}"  # noqa: S608
+        return self._leniently(update, shape.where, then) if 0 in [then[at] for at in shape.enums] else update
 
     def _shape(self, changed: tuple[int, ...]) -> Shape:
         shape = self._shapes.get(changed)
@@ -455,16 +422,12 @@ class Statements:
         What the database computes is not compared, nor what it sets on an update: any later update would be in the way.
         """
         guarded = [at for at in columns if at not in self._table.key and not self._table.columns[at].auto_update]
-        return self._key + [self._exact_part(at) for at in guarded]
-
-    def _exact_part(self, at: int) -> Part:
-        return Part(at, f"{self._forms[at].side} = ", self._forms[at].exact, f"{self._names[at]} IS NULL")
+        return self._key + [self._exact[at] for at in guarded]
 
     def _key_parts(self, at: int) -> list[Part]:
         """Plain `=` for the index, and the bytes where a collation could take two values for one."""
-        name, form = self._names[at], self._forms[at]
-        exact = [] if form.side == name else [self._exact_part(at)]
-        return [Part(at, f"{name} = ", form.write, f"{name} IS NULL"), *exact]
+        plain = self._exact[at]._replace(before=f"{self._names[at]} = ", literal=self._forms[at].write)
+        return [plain] if plain == self._exact[at] else [plain, self._exact[at]]
 
     def _automatic(self, at: int, now: Any, then: Any) -> str:
         """Restore a column that updates itself only where it still is what the log left."""
@@ -474,7 +437,7 @@ class Statements:
 
     def _leniently(self, statement: str, where: Sequence[Part], row: Row) -> str:
         """Outside strict mode the server bends values until they fit, so what it stored is looked at."""
-        stored = f"EXISTS(SELECT 1 FROM {self._name} WHERE {_joined(where, row, ' AND ')})"
+        stored = f"EXISTS(SELECT 1 FROM {self._name} WHERE {_joined(where, row, ' AND ')})"  # noqa: S608
         return f"{_LENIENT}{statement}{_STRICT}{_CHECK % stored}"
 
     def _unfit(self, error: Exception, *rows: Row) -> MalformedPlan:
@@ -492,9 +455,6 @@ class Statements:
 
 def _may_update_itself(column: Column) -> bool:
     return _base_type(column) in ("timestamp", "datetime") if column.auto_update is None else column.auto_update
-
-
-# --- the script -------------------------------------------------------------------------------------------------------------
 
 
 def _script(operations: Iterable[tuple[TransactionInfo, RowChanges]], header: Sequence[str]) -> Iterator[str]:
@@ -518,7 +478,7 @@ def _statements(operations: Iterable[RowChanges], writers: dict[Table, Statement
     pending: list[str] = []
     size = 0
     table: Table | None = None
-    owner: Statements
+    owner: Statements | None = None  # of the pending rows
     for changes in operations:
         if changes.table is not table:  # a table is found by its value, which takes a while
             table = changes.table
@@ -527,14 +487,14 @@ def _statements(operations: Iterable[RowChanges], writers: dict[Table, Statement
             row = writer.row(then) if now is None and then is not None else ""
             together = row and then is not None and not writer.stands_alone(then)
             full = len(pending) >= INSERT_ROWS_MAX or size + len(row) > INSERT_CHARACTERS_MAX
-            if pending and (full or not together or owner is not writer):
+            if owner and (full or not together or owner is not writer):
                 yield owner.insert(pending)
-                pending, size = [], 0
+                pending, size, owner = [], 0, None
             if together:
                 pending.append(row)
                 size += len(row)
                 owner = writer
             else:
                 yield writer.statement(now, then)
-    if pending:
+    if owner:
         yield owner.insert(pending)

@@ -42,9 +42,10 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
             parts.append("\n" * word.count("\n") or " ")
         else:
             parts.append(word)
+    line, rest = _with_line("".join(parts) + text[at:], line)
     if depth:
         raise InvalidInput("/*! is not ended", where=f"schema, line {line}")
-    yield _with_line("".join(parts) + text[at:], line)
+    yield line, rest
 
 
 def _with_line(statement: str, line: int) -> tuple[int, str]:
@@ -106,7 +107,9 @@ def _tokens(statement: str, where: str) -> Iterator[Token]:
     for token in tokens:
         kind = _KINDS.get(token.token_type.name)
         if kind is None:  # PRIMARY KEY and the like are one token there
-            yield from (Token("word" if word[0].isalnum() or word[0] in "_$" else "sign", word, word.upper()) for word in token.text.split())
+            yield from (
+                Token("word" if word[0].isalnum() or word[0] in "_$" else "sign", word, word.upper()) for word in token.text.split()
+            )
         else:
             yield Token(kind, token.text)
 

@@ -74,35 +74,60 @@ EPOCH_DAYS: Memo[int, str] = Memo(epoch_day_text)
 SECONDS: Memo[int, str] = Memo(seconds_text)
 
 
-def fraction_text(value: int, digits: int) -> str:
-    """Return `.` and that many digits of a fraction stored in (digits + 1) // 2 bytes; nothing for no digits."""
-    stored = (digits + 1) // 2 * 2
-    return "." + ("%0*d" % (stored, value))[:digits] if digits else ""
+def time_text(packed: int) -> str:
+    """Return the 23 bits of a TIME2 without its sign as `hh:mm:ss`."""
+    return "%02d:%02d:%02d" % (packed >> 12 & 0x3FF, packed >> 6 & 63, packed & 63)
 
 
-def datetime2(data: bytes, digits: int) -> str:
-    """Return a DATETIME2 of 5 bytes and its fraction."""
-    packed = int.from_bytes(data[:5], "big") - 0x80_0000_0000
-    return DAYS[packed >> 17] + CLOCKS[packed & 0x1FFFF] + fraction_text(int.from_bytes(data[5:], "big"), digits)
+TIMES: Memo[int, str] = Memo(time_text)
 
 
-def timestamp2(data: bytes, digits: int) -> str:
-    """Return a TIMESTAMP2 of 4 bytes and its fraction, in UTC."""
-    seconds = int.from_bytes(data[:4], "big")
-    fraction = int.from_bytes(data[4:], "big")
-    if not seconds and not fraction:
-        return "0000-00-00 00:00:00" + fraction_text(0, digits)
-    days, rest = divmod(seconds, 86400)
-    return EPOCH_DAYS[days] + SECONDS[rest] + fraction_text(fraction, digits)
+def _fraction(digits: int) -> tuple[int, int, str]:
+    """Bits of a stored fraction, what divides it into units of the last digit, and its text as a format."""
+    return 8 * ((digits + 1) // 2), 10 if digits & 1 else 1, ".%%0%dd" % digits
 
 
-def time2(data: bytes, digits: int) -> str:
-    """Return a TIME2 of 3 bytes and its fraction, `-838:59:59.000000` to `838:59:59.000000`."""
-    bits = 8 * ((digits + 1) // 2)
-    packed = int.from_bytes(data, "big") - (0x80_0000 << bits)
-    sign, packed = ("-", -packed) if packed < 0 else ("", packed)
-    whole, fraction = packed >> bits, packed & (1 << bits) - 1
-    return "%s%02d:%02d:%02d%s" % (sign, whole >> 12 & 0x3FF, whole >> 6 & 63, whole & 63, fraction_text(fraction, digits))
+def datetime2_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads a DATETIME2 with that many digits of a second."""
+    bits, unit, form = _fraction(digits)
+    zero, mask, form = 0x80_0000_0000 << bits, (1 << bits) - 1, "%s%s" + form
+
+    def read(data: bytes) -> str:
+        packed = int.from_bytes(data, "big") - zero
+        whole = packed >> bits
+        return form % (DAYS[whole >> 17], CLOCKS[whole & 0x1FFFF], (packed & mask) // unit)
+
+    def read_whole(data: bytes) -> str:
+        packed = int.from_bytes(data, "big") - zero
+        return DAYS[packed >> 17] + CLOCKS[packed & 0x1FFFF]
+
+    return read if digits else read_whole
+
+
+def timestamp2_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads a TIMESTAMP2 with that many digits of a second, in UTC."""
+    bits, unit, form = _fraction(digits)
+    mask, form = (1 << bits) - 1, "%s%s" + form if digits else "%s%s%.0s"
+
+    def read(data: bytes) -> str:
+        packed = int.from_bytes(data, "big")
+        days, rest = divmod(packed >> bits, 86400)
+        return form % (EPOCH_DAYS[days] if packed else "0000-00-00", SECONDS[rest], (packed & mask) // unit)
+
+    return read
+
+
+def time2_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads a TIME2, `-838:59:59.000000` to `838:59:59.000000`."""
+    bits, unit, form = _fraction(digits)
+    zero, mask, form = 0x80_0000 << bits, (1 << bits) - 1, "%s%s" + form if digits else "%s%s%.0s"
+
+    def read(data: bytes) -> str:
+        packed = int.from_bytes(data, "big") - zero
+        sign, packed = ("-", -packed) if packed < 0 else ("", packed)
+        return form % (sign, TIMES[packed >> bits], (packed & mask) // unit)
+
+    return read
 
 
 def old_datetime(data: bytes) -> str:
@@ -113,7 +138,10 @@ def old_datetime(data: bytes) -> str:
 
 def old_timestamp(data: bytes) -> str:
     """Return a TIMESTAMP of before MySQL 5.6, in UTC."""
-    return timestamp2(data[::-1], 0)
+    return _old_timestamp(data[::-1])
+
+
+_old_timestamp = timestamp2_reader(0)
 
 
 def old_time(data: bytes) -> str:

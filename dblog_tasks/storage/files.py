@@ -11,6 +11,7 @@ import errno
 import os
 from pathlib import Path
 import re
+from typing import BinaryIO
 
 from dblog_tasks.errors import InvalidInput, StorageError
 from dblog_tasks.storage.place import MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at, place_of, reported, store_code, stored_blocks
@@ -101,7 +102,7 @@ def writable(url: str, options: Options) -> None:
             folder = folder.parent
         if not folder.is_dir():
             raise NotADirectoryError
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
             raise PermissionError
 
 
@@ -125,13 +126,17 @@ def _unfinished(path: Path, data: bytes) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
     try:
         with unfinished.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            _write_through(stream, data)
         yield unfinished
         _sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write_through(stream: BinaryIO, data: bytes) -> None:
+    stream.write(data)
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -155,11 +160,20 @@ def _write_new_local(place: Place, data: bytes) -> bool:
                 raise
         else:
             return True
+    return _create_local(path, data)
+
+
+def _create_local(path: Path, data: bytes) -> bool:
     try:
-        with path.open("xb") as stream:
-            stream.write(data)
+        stream = path.open("xb")
     except FileExistsError:
         return False
+    with stream:
+        try:
+            _write_through(stream, data)
+        except OSError:
+            path.unlink()  # half a file must not pass for one
+            raise
     return True
 
 

@@ -268,7 +268,7 @@ def test_a_text_key_is_found_by_its_index(server: MariaDB, column: Column) -> No
         line for line in script(table, [(("ä" if column.charset != "gbk" else "k1", 0), None)]).splitlines() if line.startswith("DELETE")
     )
 
-    assert "\tPRIMARY\t" in server.sql(f"EXPLAIN {delete}")
+    assert "\tPRIMARY\t" in server.sql(f"EXPLAIN FORMAT=TRADITIONAL {delete}")
 
 
 ON_UPDATE = "id INT PRIMARY KEY, v INT, at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3)"

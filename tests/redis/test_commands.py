@@ -184,10 +184,14 @@ def test_every_rule_has_an_effect_or_makes_everything_unknown() -> None:
     assert set() == STRUCTURE & RULES.keys()
 
 
-WORDS = st.sampled_from([b"", b"a", b"b", b"1", b"-1", b"0", b"2", b"LEFT", b"RIGHT", b"NX", b"DB", b"5-1", b"f", b"MAXLEN", b"keepttl", b"99"])
+WORDS = st.sampled_from(
+    [b"", b"a", b"b", b"1", b"-1", b"0", b"2", b"LEFT", b"RIGHT", b"NX", b"DB", b"5-1", b"f", b"MAXLEN", b"keepttl", b"99"]
+)
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(sorted(RULES)), st.lists(WORDS | st.binary(max_size=5), max_size=6)), max_size=12))
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(sorted(RULES)), st.lists(WORDS | st.binary(max_size=5), max_size=6)), max_size=12)
+)
 def test_any_commands_have_a_verdict(log: list[tuple[int, bytes, list[bytes]]]) -> None:
     """Arguments no server would log raise nothing, and an exact inverse is one a server takes in the same database."""
     keys = Keyspace(2000)

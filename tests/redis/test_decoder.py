@@ -16,7 +16,16 @@ import pytest
 
 from dblog_tasks import event as contracts, ledger as reasons
 from dblog_tasks.backend import OpenOptions
-from dblog_tasks.errors import Cancelled, DblogError, InvalidCheckpoint, InvalidInput, MalformedLog, StorageError, TruncatedLog, UnsupportedLog
+from dblog_tasks.errors import (
+    Cancelled,
+    DblogError,
+    InvalidCheckpoint,
+    InvalidInput,
+    MalformedLog,
+    StorageError,
+    TruncatedLog,
+    UnsupportedLog,
+)
 from dblog_tasks.event import Checkpoint, CommandChange, Position, Source
 from dblog_tasks.filters import by_kind, by_time
 from dblog_tasks.redis import NOT_COMMITTED, RedisEvent, backend, decoder, position_key
@@ -64,7 +73,9 @@ def at(offset: int) -> Position:
     return Position("redis", f"a.aof:{offset}")
 
 
-LOG = aof("SELECT 0", "SET a 1", "INCR a", "#TS:100", "SELECT 3", "MULTI", "INCR a", "SELECT 4", "LPUSH l x y", "#TS:101", "EXEC", "SETNX b 1")
+LOG = aof(
+    "SELECT 0", "SET a 1", "INCR a", "#TS:100", "SELECT 3", "MULTI", "INCR a", "SELECT 4", "LPUSH l x y", "#TS:101", "EXEC", "SETNX b 1"
+)
 
 
 def test_an_event_tells_all_there_is() -> None:
@@ -127,7 +138,7 @@ def test_a_transaction_the_file_breaks_off_is_not_committed(tail: bytes) -> None
 @pytest.mark.parametrize("log", [("EXEC",), ("MULTI", "MULTI"), ("SELECT x",), ("SELECT",), ("#TS:999999999999", "PING")])
 def test_what_no_server_writes_is_malformed(log: tuple[str, ...]) -> None:
     """Two files joined, or damage, is not read as if it were whole."""
-    with pytest.raises(MalformedLog, match="a.aof:"):
+    with pytest.raises(MalformedLog, match=r"a\.aof:"):
         read(aof(*log))
 
 
@@ -218,7 +229,9 @@ def test_whole_transactions_are_kept_when_asked() -> None:
     assert {reasons.OTHER_KIND: 5} == dict(given.ledger.not_needed)
 
 
-LINES = st.sampled_from(["SELECT 1", "MULTI", "EXEC", "INCR a", "SET a 1", "DEL a", "LPUSH l x", "HINCRBY h f 1", "#TS:5", "#TS:9", "PING", "NEW x"])
+LINES = st.sampled_from(
+    ["SELECT 1", "MULTI", "EXEC", "INCR a", "SET a 1", "DEL a", "LPUSH l x", "HINCRBY h f 1", "#TS:5", "#TS:9", "PING", "NEW x"]
+)
 
 
 @settings(max_examples=200)
@@ -227,7 +240,8 @@ def test_blocks_do_not_matter_and_the_ledger_counts_every_event(log: bytes, tail
     """Read whole or in parts, with rubbish at the end or not: the same events, the same error, as many as the walk counts."""
     outcomes = []
     for size in (1 << 20, part):
-        given, found, kind = options(log + tail, part=size), [], None
+        given, kind = options(log + tail, part=size), None
+        found: list[RedisEvent] = []
         try:
             found.extend(backend.open(given))
         except DblogError as error:
@@ -286,12 +300,12 @@ def test_a_multi_part_file_is_refused_as_a_whole(tmp_path: Path) -> None:
     """Folder, manifest, snapshot and several files are told apart from a plain file, with what to do."""
     names = {"a.aof.1.base.rdb": b"REDIS0010\xfa", "a.aof.1.incr.aof": LOG, "a.aof.manifest": b"file a.aof.1.base.rdb seq 1 type b\n"}
     paths = [tmp_path / name for name in names]
-    for path in paths:
-        path.write_bytes(names[path.name])
+    for part in paths:
+        part.write_bytes(names[part.name])
 
-    for given in (str(tmp_path), str(paths[0]), str(paths[2]), tuple(map(str, paths))):
+    for path in (str(tmp_path), str(paths[0]), str(paths[2]), tuple(map(str, paths))):
         with pytest.raises(UnsupportedLog, match=r"incr\.aof"):
-            list(backend.open(OpenOptions(path=given)))
+            list(backend.open(OpenOptions(path=path)))
 
 
 def test_without_input_or_with_a_wrong_one_it_says_what_is_wanted() -> None:
@@ -306,9 +320,9 @@ def test_without_input_or_with_a_wrong_one_it_says_what_is_wanted() -> None:
         (OpenOptions(path="/nowhere/a.aof"), StorageError, "nowhere"),
     ]
 
-    for given, error, message in wrong:
+    for wanted, error, message in wrong:
         with pytest.raises(error, match=message) as caught:
-            list(backend.open(given))
+            list(backend.open(wanted))
         assert "secret" not in str(caught.value)
 
 
@@ -316,7 +330,7 @@ def test_positions_sort_by_file_number_and_offset() -> None:
     """Not as text; what is no position is refused."""
     texts = ["a.aof.2.incr.aof:900", "a.aof.10.incr.aof:7", "a.aof.10.incr.aof:23"]
 
-    assert texts == sorted(reversed(texts), key=lambda text: position_key(Position("redis", text)))
+    assert texts == sorted(texts[::-1], key=lambda text: position_key(Position("redis", text)))
     assert position_key(Position("redis", texts[0])) == backend.position_key(Position("redis", texts[0]))
     with pytest.raises(InvalidCheckpoint):
         position_key(Position("redis", "x"))
@@ -347,7 +361,7 @@ def test_real_files_hold_the_commands_their_servers_were_given(name: str, scenar
 def test_a_torn_tail_raises_after_what_is_whole() -> None:
     """The events before it stay valid."""
     found = []
-    with pytest.raises(TruncatedLog, match=f"a.aof:{len(LOG)}:"):
+    with pytest.raises(TruncatedLog, match=rf"a\.aof:{len(LOG)}:"):
         for event in backend.open(options(LOG + b"*2\r\n$4\r\nINCR\r\n")):
             found.append(event)
 

@@ -50,7 +50,9 @@ def test_frames_give_back_what_was_written(commands: list[list[bytes]], size: in
 
 
 @given(COMMANDS.filter(bool), st.data())
-def test_a_file_cut_anywhere_gives_its_whole_records_and_then_its_last_good_position(commands: list[list[bytes]], data: st.DataObject) -> None:
+def test_a_file_cut_anywhere_gives_its_whole_records_and_then_its_last_good_position(
+    commands: list[list[bytes]], data: st.DataObject
+) -> None:
     """A cut at a record's end is a shorter file; any other one is a TruncatedLog at the last whole record."""
     records = [record(*words) for words in commands]
     ends = [sum(map(len, records[:count])) for count in range(len(records) + 1)]
@@ -68,7 +70,10 @@ def test_a_file_cut_anywhere_gives_its_whole_records_and_then_its_last_good_posi
     assert [end for end in ends[1:] if end <= cut] == found
 
 
-@given(st.binary(max_size=80) | st.lists(st.sampled_from([b"*1", b"*2", b"$1", b"$3", b"\r\n", b"a", b"abc", b"#TS:5", b"\n"])).map(b"".join), st.integers(1, 9))
+@given(
+    st.binary(max_size=80) | st.lists(st.sampled_from([b"*1", b"*2", b"$1", b"$3", b"\r\n", b"a", b"abc", b"#TS:5", b"\n"])).map(b"".join),
+    st.integers(1, 9),
+)
 @example(b"*1\r\n$536870913\r\n", 5)
 @example(b"*1\r\n$536870912\r\nabc", 5)
 @example(b"#" * 1023, 7)
@@ -151,7 +156,9 @@ def test_a_value_of_several_blocks_is_whole() -> None:
     assert [(b"SET", b"k", value)] == [frame.arguments for frame in frames(blocks(data, 1 << 20))]
 
 
-@pytest.mark.parametrize(("line", "seconds"), [(b"#TS:1628217470\r\n", 1628217470), (b"#TS:-1\r\n", None), (b"#TS:x\r\n", None), (b"#\r\n", None)])
+@pytest.mark.parametrize(
+    ("line", "seconds"), [(b"#TS:1628217470\r\n", 1628217470), (b"#TS:-1\r\n", None), (b"#TS:x\r\n", None), (b"#\r\n", None)]
+)
 def test_only_a_timestamp_annotation_has_a_time(line: bytes, seconds: int | None) -> None:
     """Other annotations are frames without meaning."""
     assert seconds == timestamp(line)

@@ -61,10 +61,11 @@ def test_a_folder_gives_its_series_in_numeric_order(folder: str, files: list[str
 
 def test_a_log_file_tells_url_size_and_compression(folder: str) -> None:
     """The size is that of the stored bytes, the name has no suffix, and the URL opens it."""
-    write_file(f"{folder}/b.000001.gz", gzip.compress(TEXT), {})
-    expected = LogFile(f"{folder}/b.000001.gz", "b.000001", len(gzip.compress(TEXT)), "gz")
+    packed = gzip.compress(TEXT)
+    write_file(f"{folder}/b.000001.gz", packed, {})
+    expected = LogFile(f"{folder}/b.000001.gz", "b.000001", len(packed), "gz")
     assert (expected,) == find_logs([f"{folder}/b.000001.gz"], {}) == find_logs([folder], {})
-    assert gzip.compress(TEXT) == read_file(expected.url, {})
+    assert packed == read_file(expected.url, {})
 
 
 REFUSED_FOLDERS = [
