@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib import import_module
 from importlib.metadata import entry_points
 import logging
@@ -21,7 +22,8 @@ from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import Ledger
 
 logger = logging.getLogger(__name__)
-E = TypeVar("E", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +66,32 @@ class OpenOptions:
         return (self.path,) if isinstance(self.path, str) and self.path else tuple(self.path)
 
 
-class Decoder(Protocol[E]):
+class Decoder(Protocol[E_co]):
     """A log being read: iterate once, close when done. Yields events, then raises: what came before an error stays valid."""
 
-    def __iter__(self) -> Iterator[E]: ...
+    def __iter__(self) -> Iterator[E_co]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
 class SeqDecoder(Generic[E]):
-    """A decoder over any iterable of events. `close` may be called more than once; the function given is called once."""
+    """A decoder over any iterable of events. `close` may be called more than once; the function given is called once.
+
+    Attributes:
+        checkpoint: after the last transaction that was dealt with, for backends that keep it: reading can go on there.
+        span: times of the first and last transaction so far, likewise.
+    """
 
     def __init__(self, events: Iterable[E] | None, close: Callable[[], object] | None = None) -> None:
+        self.checkpoint = Checkpoint()
+        self.span: tuple[datetime, datetime] | None = None
         self._events: Iterable[E] = () if events is None else events
         self._close = close
+
+    def read(self, events: Iterable[E], close: Callable[[], object] | None = None) -> None:
+        """Set what is read, for a backend whose events note their progress in this decoder."""
+        self._events, self._close = events, close
 
     def __iter__(self) -> Iterator[E]:
         return iter(self._events)

@@ -101,7 +101,9 @@ def plan(
 
 
 def _print_made(made: Plan) -> None:
-    print(f"{made.ledger.rows_undone} rows\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
+    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
+
+    print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
 
 
 @app.command
@@ -301,7 +303,8 @@ def inspect(
 
     Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql
     """
-    from dblog_tasks.survey import inspect_text, survey  # noqa: PLC0415
+    from dblog_tasks.report import inspect_text  # noqa: PLC0415
+    from dblog_tasks.survey import survey  # noqa: PLC0415
 
     chosen = selection(tables=tables, since=since, until=until)
     found = survey(_progressing(_events(logs, driver, chosen, "", "", schema, storage_options, "", own_replays=True)))

@@ -10,6 +10,7 @@ a temporary SQLite database (memory does not grow with the plan), rows changed b
     an insert         changed the row                   hard: column changed (the undo expects the whole row)
                       deleted or re-keyed the row       hard: row gone
     a delete          inserted a row of the same key    hard: key reused
+    a command         ran any command on its keys       hard: key changed (every argument counts as a key: better one too many)
 
 Keys of text are compared without case and trailing blanks, as most collations do: a conflict too many is looked at by a person, one
 too few is not. Rows of tables without a key are told by all their columns.
@@ -26,11 +27,13 @@ from typing import Any
 import orjson
 
 from dblog_tasks.errors import SchemaMismatch
-from dblog_tasks.event import Event, Row, RowChanges, Table
+from dblog_tasks.event import CommandChange, Event, Row, RowChanges, Table
 
 SOFT, HARD = 1, 2
 NAMES = {SOFT: "soft", HARD: "hard"}
-COLUMN, GONE, REUSED = "column changed", "row gone", "key reused"
+COLUMN, GONE, REUSED, KEY = "column changed", "row gone", "key reused", "key changed"
+_ALL_KEYS = frozenset({"flushall", "flushdb", "swapdb"})  # commands on whole databases
+_KEYS = "keys"  # of all databases: a command may move one to another
 _BATCH = 10_000
 _TABLES = """
     PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;
@@ -91,6 +94,22 @@ class TouchedRows:
                 self._put(name, key, before, at, "delete", ())
         if len(self._pending) >= _BATCH:
             self._flush()
+
+    def add_command(self, change: CommandChange, at: str) -> None:
+        """Remember the keys of one command."""
+        for word in change.do[1:]:
+            self._pending.append((_hash(_KEYS, word), _KEYS, word, at, "command", b"[]"))
+        if len(self._pending) >= _BATCH:
+            self._flush()
+
+    def find_keys(self, words: Sequence[bytes]) -> list[tuple[int, str, bytes]]:
+        """Return the remembered commands on these keys, on any for no words: rowid, position of the step, key."""
+        if self._pending:
+            self._flush()
+        if not words:
+            return self._database.execute("SELECT rowid, at, key FROM touched WHERE kind = 'command'").fetchall()
+        query = "SELECT rowid, at, key FROM touched WHERE hash = ? AND name = ? AND key = ?"
+        return [found for word in words for found in self._database.execute(query, (_hash(_KEYS, word), _KEYS, word))]
 
     def _put(self, name: str, key: Sequence[int], row: Row | None, at: str, kind: str, columns: Sequence[str]) -> None:
         data = _key(key, row)
@@ -156,7 +175,7 @@ def _changed(table: Table, before: Row, after: Row) -> list[str]:
     return [column.name for column, old, new in zip(table.columns, before, after, strict=True) if old != new]
 
 
-def find_conflicts(steps: Iterable[tuple[str, RowChanges]], events: Iterable[Event], touched: TouchedRows, unknown: dict[str, str]) -> Iterator[Conflict]:
+def find_conflicts(steps: Iterable[tuple[str, RowChanges | CommandChange]], events: Iterable[Event], touched: TouchedRows, unknown: dict[str, str]) -> Iterator[Conflict]:
     """Yield the conflicts in log order.
 
     Args:
@@ -169,8 +188,12 @@ def find_conflicts(steps: Iterable[tuple[str, RowChanges]], events: Iterable[Eve
     following = next(waiting, None)
     for event in events:
         if following is not None and event.position.value == following[0]:
-            touched.add(following[1], following[0])
+            at, change = following
+            touched.add(change, at) if isinstance(change, RowChanges) else touched.add_command(change, at)
             following = next(waiting, None)
+            continue
+        if getattr(event, "operation", None) == "command":
+            yield from _compare_keys(event, touched)
             continue
         name = ".".join(event.table or ("", ""))
         if name not in touched.tables or getattr(event, "operation", None) is None:
@@ -178,6 +201,14 @@ def find_conflicts(steps: Iterable[tuple[str, RowChanges]], events: Iterable[Eve
         changes = _changes(event, unknown)
         if changes is not None:
             yield from _compare(event, changes, touched)
+
+
+def _compare_keys(event: Event, touched: TouchedRows) -> Iterator[Conflict]:
+    words = () if event.kind in _ALL_KEYS else event.body.arguments
+    if words or event.kind in _ALL_KEYS:
+        for number, at, key in touched.find_keys(words):
+            touched.mark(number, HARD)
+            yield Conflict(HARD, KEY, f"db{event.body.database}", [key.decode("utf-8", "backslashreplace")], [event.kind], event, at)
 
 
 def _changes(event: Event, unknown: dict[str, str]) -> RowChanges | None:

@@ -171,7 +171,7 @@ class ByTransaction:
     reason = ledger.OTHER_TRANSACTION
 
     def __call__(self, event: Event | None) -> bool:
-        return event is not None and self.transaction in (event.transaction, getattr(event, "transaction_start", None))
+        return event is not None and self.transaction in getattr(event, "transaction_names", (event.transaction,))
 
     def to_json(self) -> Any:
         return {"transaction": self.transaction}

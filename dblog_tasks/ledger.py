@@ -32,6 +32,8 @@ ROLLED_BACK = "rolled back"
 NO_DATA_CHANGE = "no data change"
 NEXT_RUN = "left to the next run"
 
+NOT_COMMITTED = "not committed in this log"  # the reason of an omission: the end of its transaction is missing
+
 
 @dataclass(slots=True)
 class Ledger:

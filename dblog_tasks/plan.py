@@ -168,7 +168,7 @@ class PartWriter:
             self.named.update(transaction.names)
         omission: Omission | None = getattr(event, "omission", None)
         operation = _forward(event) if omission is None else None
-        if omission is not None and self._tail_waits and _uncommitted(transaction):
+        if omission is not None and self._tail_waits and omission.reason == words.NOT_COMMITTED:
             self._ledger.not_needed[words.NEXT_RUN] += 1
         elif omission is not None:
             self._omit(event, transaction, omission)
@@ -224,7 +224,7 @@ class PartWriter:
     def _transaction(self, transaction: Transaction | None, rows: int) -> int | None:
         if transaction is None:
             return None
-        if self._current is None or self._current[0] is not transaction:
+        if self._current is None or self._current[0].id != transaction.id:
             self._close_transaction()
             self._current = (transaction, 0)
         self._current = (transaction, self._current[1] + rows)
@@ -249,10 +249,6 @@ class PartWriter:
         self._steps.flush()
         self._omitted.flush()
         return (*self._steps.segments, *self._omitted.segments)
-
-
-def _uncommitted(transaction: Transaction | None) -> bool:
-    return transaction is not None and transaction.problem is not None and transaction.problem.reason == "not committed in this log"
 
 
 def _forward(event: Event) -> Any:

@@ -22,7 +22,7 @@ from dblog_tasks import plan as plans, storage
 from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
 from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, TruncatedLog
-from dblog_tasks.event import Checkpoint, Position, RowChanges, Source
+from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges, Source
 from dblog_tasks.filters import ByTime, ByTransaction, Predicate, any_of, by_kind, by_row, by_table, by_time, by_transaction, not_, predicate_json
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.plan import CONFLICTS, STEPS, Conflicts, LogPart, PartWriter, Plan, SegmentWriter, manifest_of
@@ -164,7 +164,7 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
 
 def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: CancelEvent | None, *, first: bool, last: bool) -> OpenOptions:
     return open_options(
-        source=Source(request.driver, request.source) if request.source else None,
+        source=Source(request.driver, request.source or _series(file)),
         path=file.url,
         checkpoint=request.start if first else Checkpoint(),
         stop=request.stop if last else Position(),
@@ -218,16 +218,15 @@ def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
 
 def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> Conflicts:
     """Go over the plan's tables once more, from its first step to the end of the logs."""
-    tables = [table for table in draft.manifest["tables"] if not table.startswith("db") or "." in table]
-    if not tables:
-        commands = dict.fromkeys(draft.manifest["tables"], "later commands on the same keys are not compared")
-        return Conflicts(position=draft.end.position.value, unknown=commands)
+    tables = [table for table, counts in draft.manifest["tables"].items() if plans.COMMAND not in counts]
+    if not draft.manifest["tables"]:
+        return Conflicts(position=draft.end.position.value)
     first = next(step_start(draft), None)
     files = find_files(replace(request, stop=Position(), start=Checkpoint(position=first) if first else Checkpoint()))
     options = open_options(
         path=tuple(file.url for file in files),
         checkpoint=Checkpoint(position=first) if first else None,
-        selection=(any_of(*(by_table(escape(table)) for table in tables)),),
+        selection=(any_of(*(by_table(escape(table)) for table in tables)),) if tables else (),
         storage_options=request.storage_options,
         schema=request.schema,
         cancel=cancel,
@@ -260,11 +259,11 @@ def step_start(draft: Plan) -> Iterator[Position]:
                 yield Position(draft.manifest["driver"], line["start"])
 
 
-def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges]]:
+def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:
     """Yield position and changes of the steps, in log order, as the log has them."""
     for segment in draft.segments(STEPS):
         for step in draft.steps_of(segment):
-            if isinstance(step.operation, RowChanges):
+            if isinstance(step.operation, RowChanges | CommandChange):
                 yield step.checkpoint.position.value, step.operation.reverse()
 
 
@@ -313,8 +312,13 @@ def located(request: PlanRequest) -> PlanRequest:
 
 def folder_stem(request: PlanRequest) -> str:
     """Return how the folders of plans of this source and filter begin."""
-    name = request.source or storage.find_logs(request.logs, request.storage_options)[0].name.partition(".")[0]
+    name = request.source or _series(storage.find_logs(request.logs, request.storage_options)[0])
     return f"{slug(name)}-{plans.filter_id(request.filter)}-"
+
+
+def _series(file: LogFile) -> str:
+    """Return what a log is called when nobody names its source: the same wherever it lies."""
+    return file.name.rpartition(".")[0] or file.name
 
 
 def slug(text: str) -> str:

@@ -42,6 +42,7 @@ MASKED = "***"
 UNDO = {DELETE: "re-insert", UPDATE: "restore", INSERT: "delete", COMMAND: "commands"}
 # How the undo is had as text, by driver.
 NEXT = {"mysql": "--as sql > undo.sql", "redis": "--as redis > undo.redis"}
+LOOK_CLOSER = "--as json"
 NOT_IN_A_LOG = "triggers, cascades and engines of the target are not in a log: look at its tables before the undo runs"
 
 
@@ -137,13 +138,13 @@ def _words(predicate: Mapping[str, Any]) -> str:
 
 def _tables(plan: Plan) -> Iterator[str]:
     tables, keys = plan.manifest["tables"], plan.manifest["conflicts"]["keys"]
-    if not tables:
+    if not plan.ledger.rows_undone:
         yield from ("", "nothing is undone; what was read was not needed, by reason:")
         for reason, events in sorted(plan.ledger.not_needed.items(), key=lambda found: -found[1]):
             yield f"  {events:>12,} events  {reason}"
         return
     kinds = [kind for kind in UNDO if any(kind in counts for counts in tables.values())]
-    wide = max(map(len, tables))
+    wide = max(map(len, tables), default=0)
     yield from ("", f"{'the undo, rows to':{wide + 2}}{''.join(f'{UNDO[kind]:>14}' for kind in kinds)}{'distinct keys':>16}")
     ordered = sorted(tables.items(), key=lambda found: -sum(found[1].values()))
     for table, counts in ordered[:LINES_MAX]:
@@ -160,10 +161,8 @@ def _rest(number: int, what: str, shown: int = LINES_MAX) -> Iterator[str]:
 def _transactions(plan: Plan, *, mask: bool) -> Iterator[str]:
     found = plan.manifest["transactions"]
     biggest = found["biggest"][:TRANSACTIONS_MAX]
-    yield _entry(
-        "undoes",
-        (_several(found["count"], "transaction") or "no transaction") + (", the biggest:" if found["count"] > len(biggest) else ""),
-    )
+    more = ", the biggest:" if found["count"] > len(biggest) else ""
+    yield _entry("undoes", (_several(found["count"], "transaction") or "no transaction") + more)
     for it in biggest:
         thread = f", thread {it['thread']}" if it["thread"] else ""
         time = moment(it["time"] and datetime.fromisoformat(it["time"]))
@@ -171,11 +170,8 @@ def _transactions(plan: Plan, *, mask: bool) -> Iterator[str]:
         if it["statements"] and not mask:
             yield one_line(f"{'':20}{' ; '.join(it['statements'])}")
     if found["partly_selected"]:
-        yield _entry(
-            "partly",
-            f"{_several(found['partly_selected'], 'transaction')} partly selected, also touched {_listed(*found['also_touched'])}",
-            4 * WIDTH,
-        )
+        number = _several(found["partly_selected"], "transaction")
+        yield _entry("partly", f"{number} partly selected, also touched {_listed(*found['also_touched'])}", 4 * WIDTH)
         yield _entry("", "--whole-transactions takes them wholly")
 
 
@@ -189,10 +185,9 @@ def _conflicts(plan: Plan, *, mask: bool) -> Iterator[str]:
     found.sort(key=lambda conflict: str(conflict["severity"]))  # hard before soft, each in log order
     for it in found[:LINES_MAX]:
         key = MASKED if mask else _listed(*map(value_text, it["key"]))
-        what = f"{it['what']} {_listed(*it['columns'])}".rstrip()
-        when = moment(it["time"] and datetime.fromisoformat(it["time"]))
-        said = f": {it['statement']}" if it["statement"] and not mask else ""
-        yield one_line(f"  {it['severity']} {it['table']} [{key}] {what} by {it['transaction'] or it['at']} at {when}{said}")
+        who = f"by {it['transaction'] or it['at']} at {moment(it['time'] and datetime.fromisoformat(it['time']))}"
+        said = f"; {it['statement']}" if it["statement"] and not mask else ""
+        yield one_line(f"  {it['severity']} {it['table']} [{key}] {who}: {it['what']} {_listed(*it['columns'])}{said}".rstrip())
     yield from _rest(sum(segment.events for segment in plan.segments(CONFLICTS)), "later change")
     for table, why in islice(conflicts["unknown"].items(), LINES_MAX):
         yield one_line(f"  unknown for {table}: {why}")
@@ -248,12 +243,7 @@ def _samples(plan: Plan) -> dict[str, _Sample]:
 def _risks(plan: Plan, samples: Mapping[str, _Sample]) -> Iterator[str]:
     tables = [sample.table for _, sample in sorted(samples.items()) if sample.table]
     keyless = [f"{table.schema}.{table.name}" for table in tables if not table.key]
-    unsure = [
-        f"{table.schema}.{table.name}.{column.name}"
-        for table in tables
-        for column in table.columns
-        if column.auto_update is None and _may_update(column)
-    ]
+    unsure = [f"{table.schema}.{table.name}.{column.name}" for table in tables for column in table.columns if _may_update(column)]
     unseen = [table for table in plan.manifest["tables"] if table not in samples]
     risks = [
         keyless and f"no key, so equal rows cannot be told apart: {_listed(*keyless)}",
@@ -266,7 +256,7 @@ def _risks(plan: Plan, samples: Mapping[str, _Sample]) -> Iterator[str]:
 
 
 def _may_update(column: Column) -> bool:
-    return column.type.startswith(("timestamp", "datetime"))
+    return column.auto_update is None and column.type.startswith(("timestamp", "datetime"))
 
 
 def _sampled(samples: Mapping[str, _Sample], *, mask: bool) -> Iterator[str]:
@@ -314,24 +304,25 @@ def value_text(value: Any, column: Column | None = None) -> str:
 
 def _label(number: int, column: Column) -> str:
     """Return the member of an enum, the members of a set, by their number; the number where it has none."""
+    labels = column.labels
     if column.type.startswith("enum"):
-        return column.labels[number - 1] if 0 < number <= len(column.labels) else str(number)
-    return (
-        ",".join(label for bit, label in enumerate(column.labels) if number >> bit & 1) if number < 1 << len(column.labels) else str(number)
-    )
+        return labels[number - 1] if 0 < number <= len(labels) else str(number)
+    return ",".join(label for bit, label in enumerate(labels) if number >> bit & 1) if number < 1 << len(labels) else str(number)
 
 
 def _end(plan: Plan) -> Iterator[str]:
-    bytes_ = sum(segment.size for segment in plan.segments(STEPS))
-    url = "***" if holds_secret(plan.url) else shlex.quote(plan.url)
-    driver = plan.manifest["driver"]
-    if plan.ledger.rows_undone:
-        most = _several(plan.ledger.rows_undone, "statement")
-        yield _entry("plan", f"{plan.id}, {most} at most, {_several(plan.ledger.undone, 'step')}, {size(bytes_)}")
-        yield _entry("next", f"dblog show {url} {NEXT.get(driver, '--as json')}", 10 * WIDTH)
-    else:
+    """Yield what names the plan, and the next command: to look closer where it is not safe, else the undo as text."""
+    driver, ledger = plan.manifest["driver"], plan.ledger
+    url = MASKED if holds_secret(plan.url) else shlex.quote(plan.url)
+    if not ledger.rows_undone:
         yield _entry("plan", plan.id)
         yield _entry("next", f"dblog inspect LOG --driver {driver}")
+        return
+    bytes_ = sum(segment.size for segment in plan.segments(STEPS))
+    most = f"{_several(ledger.rows_undone, 'statement')} at most, {_several(ledger.undone, 'step')}, {size(bytes_)}"
+    unsafe = plan.manifest["conflicts"]["hard"] or ledger.omitted
+    yield _entry("plan", f"{plan.id}, {most}")
+    yield _entry("next", f"dblog show {url} {LOOK_CLOSER if unsafe else NEXT.get(driver, LOOK_CLOSER)}", 10 * WIDTH)
 
 
 # ---- a survey
@@ -363,14 +354,18 @@ def inspect_text(
         it = suspect.found.transaction
         yield one_line(f"suspect {number}: {_suspicion(suspect)}, at {moment(it.time)}", 2 * WIDTH) + "\n"
         yield from (f"  {one_line(text, WIDTH - 2)}\n" for text in it.statements)
-        yield f"  {suspect_command(urls, driver, it.id, schema, storage_options)}\n"
+        name = it.id if it.id.isprintable() else it.start.value
+        yield f"  {suspect_command(urls, driver, name, schema, storage_options)}\n"
     if found.problem is not None:
         raise found.problem
 
 
 def _suspicion(suspect: Suspect) -> str:
-    usual = f"others up to {suspect.usual:,}" if suspect.usual else "no other transaction any"
+    usual = f"others usually up to {suspect.usual:,}" if suspect.usual else "no other transaction any"
     return f"{suspect.kind} of {suspect.amount:,} {suspect.unit} of {suspect.table}, {usual}"
+
+
+_FROM_ENVIRONMENT = re.compile(r"=env:[A-Za-z_][A-Za-z0-9_]*")
 
 
 def suspect_command(urls: Sequence[str], driver: str, transaction: str, schema: str = "", storage_options: Sequence[str] = ()) -> str:
@@ -382,7 +377,7 @@ def suspect_command(urls: Sequence[str], driver: str, transaction: str, schema: 
     words = ["dblog", "plan", *urls, "--driver", driver, "--transaction", transaction, "--out", out]
     words += ["--schema", schema] if schema else []
     words += [word for option in storage_options for word in ("--storage-option", option)]
-    return shlex.join("***" if holds_secret(word) else word for word in words)
+    return shlex.join(MASKED if holds_secret(_FROM_ENVIRONMENT.sub("", word)) else word for word in words)
 
 
 def _head(found: Survey) -> Iterator[str]:
@@ -417,7 +412,7 @@ def _peak(found: Survey, changes: Changes) -> str:
         return ""
     most = max(changes.over_time)
     time = found.start + changes.over_time.index(most) * found.width
-    return f"  most {most:,} at {time:{'%H:%M:%S' if found.width < timedelta(hours=1) else '%m-%d %H:%M'}}"
+    return f"  most {most:,} at {time:{'%H:%M:%S' if found.width <= timedelta(minutes=15) else '%m-%d %H:%M'}}"
 
 
 def sparkline(values: Sequence[int], step: int = 1) -> str:

@@ -218,7 +218,7 @@ class _Counts:
     def add(self, event: Event) -> None:
         """Count one event."""
         self._events += 1
-        self._first = self._first or event
+        self._first = event if self._first is None else self._first
         self._last = event
         operation: str | None = getattr(event, "operation", None)
         if operation is None:

@@ -147,9 +147,8 @@ _RETRIED: Mapping[str, Any] = {"cache_policy": NO_CACHE, "retry_condition_fn": w
 
 @task(name="find log files", **_RETRIED)
 def find_log_files(job: PlanJob) -> tuple[LogFile, ...]:
-    """Return the files that hold the part of the log that is asked for, in log order; a last one still empty is left to the next run."""
-    files = planning.find_files(opened(job))
-    return files[:-1] if job.request.resume and len(files) > 1 and files[-1].size == 0 else files
+    """Return the files that hold the part of the log that is asked for, in log order."""
+    return planning.find_files(opened(job))
 
 
 @task(name="plan log file", task_run_name="plan {file.name}", **_RETRIED)

@@ -218,7 +218,9 @@ def check_magic(head: bytes, where: str) -> None:
     if head[:4] == MAGIC:
         return
     if not head:
-        raise MalformedLog("the file is empty, expected a binary log", where=where, hint="was it copied completely?")
+        raise TruncatedLog("the file is empty, expected a binary log", where=where, hint="was it copied completely?")
+    if MAGIC.startswith(head):
+        raise TruncatedLog(f"the file ends after {len(head)} bytes, inside the mark of a binary log", where=where)
     if head[:4] == ENCRYPTED_MAGIC:
         raise UnsupportedLog(
             "the binary log is encrypted (binlog_encryption)",

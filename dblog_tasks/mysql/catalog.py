@@ -196,7 +196,7 @@ def live_catalog(dsn: str, password: str | None = None) -> Catalog:
 
         try:
             return _ask(connection.cursor(), lambda error: isinstance(error, pymysql.MySQLError) and error.args[0] < 2000)
-        except (pymysql.MySQLError, OSError, UnicodeError) as error:
+        except (pymysql.MySQLError, OSError, ValueError) as error:
             raise StorageError(f"the server cannot be asked for its tables: {_words(error)}", where=_shown(_split(dsn))) from None
 
 
@@ -223,7 +223,7 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
             charset="utf8mb4",
             **options,
         )
-    except (pymysql.MySQLError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - what is not a MySQL server makes PyMySQL raise anything
         words = _words(error).replace(secret, "***") if secret else _words(error)
         raise StorageError(f"cannot connect: {words}", where=_shown(parts)) from None
 

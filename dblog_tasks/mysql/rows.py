@@ -73,7 +73,7 @@ class Field(NamedTuple):
 
 _LENGTHS = {1: ("B", "{0}"), 2: ("H", "{0}"), 3: ("HB", "{0} | {1} << 16"), 4: ("I", "{0}")}
 _INTEGERS = {wire.TINY: "bB", wire.SHORT: "hH", wire.LONG: "iI", wire.LONGLONG: "qQ"}
-_FAST_CHARSETS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "ascii": "ascii"}
+_FAST_CHARSETS = {"utf8mb4": "", "utf8mb3": "", "utf8": "", "ascii": "'ascii'"}  # argument of bytes.decode
 
 
 def field(storage: Storage) -> Field:
@@ -133,8 +133,8 @@ def _text(storage: Storage, length_bytes: int) -> Field:
     if storage.charset == "binary":
         return Field(letters, "{data}", size)
     codec = _FAST_CHARSETS.get(storage.charset)
-    if codec:
-        return Field(letters, f'str({{data}}, "{codec}")', size, fallible=True)
+    if codec is not None:
+        return Field(letters, f"{{data}}.decode({codec})", size, fallible=True)
     return Field(letters, "text{n}({data})", size, {"text{n}": _decoder(storage.charset)})
 
 
@@ -225,7 +225,7 @@ class RowReader:
         self._width = (len(columns) + 7) // 8
         self._runs: dict[str, dict[bytes, Run]] = {INSERT: {}, UPDATE: {}, DELETE: {}}
         self._seen: dict[tuple[str, bytes], int] = {}
-        self._chunks = [_chunk(self._fields[first : first + 8], first) for first in range(0, len(columns), 8)]
+        self.image = _whole_image(self._fields)
 
     def read(self, operation: str, data: bytes, at: int, end: int, where: str) -> list[RowPair]:
         """Return the rows between `at` and `end`. Raises MalformedLog when they do not end there exactly."""
@@ -243,26 +243,27 @@ class RowReader:
 
     def _rare(self, operation: str, data: bytes, at: int, add: Add) -> int:
         """Read one row of a NULL bitmap without code of its own; make that when the bitmap has been seen often enough."""
-        nulls = data[at : at + self._width]
-        key = (operation, nulls)
-        self._seen[key] = seen = self._seen.get(key, 0) + 1
-        if seen >= RARE and len(self._runs[operation]) < COMPILED_MAX:
-            self._runs[operation][nulls] = _Source(self._fields, nulls, self.image).run(operation)
-        if len(self._seen) > values.MEMO_MAX:
-            self._seen.clear()
+        runs, nulls = self._runs[operation], data[at : at + self._width]
+        if len(runs) < COMPILED_MAX:
+            key = (operation, nulls)
+            self._seen[key] = seen = self._seen.get(key, 0) + 1
+            if seen >= RARE:
+                runs[nulls] = _Source(self._fields, nulls, self.image).run(operation)
+                self._seen.clear()
         before, at = (None, at) if operation == INSERT else self.image(data, at)
         after, at = (None, at) if operation == DELETE else self.image(data, at)
         add((before, after))
         return at
 
-    def image(self, data: bytes, at: int) -> tuple[Row, int]:
-        """Return one image and the offset after it: eight columns at a time, by the byte of the NULL bitmap that is theirs."""
-        row: Row = ()
-        nulls, at = data[at : at + self._width], at + self._width
-        for chunk, mask in zip(self._chunks, nulls, strict=True):
-            part, at = chunk[mask](data, at)
-            row += part
-        return row, at
+
+def _whole_image(fields: Sequence[Field]) -> Image:
+    """Return the function that reads an image of any NULL bitmap: eight columns at a time, by the byte of the bitmap that is theirs."""
+    names: dict[str, Any] = {f"chunk{first}": _chunk(fields[first : first + 8], first) for first in range(0, len(fields), 8)}
+    parts = [f"r{first}, q = chunk{first}[buf[p + {first // 8}]](buf, q)" for first in range(0, len(fields), 8)]
+    row = " + ".join(f"r{first}" for first in range(0, len(fields), 8))
+    exec(f"def image(buf, p):\n{_indent([f'q = p + {(len(fields) + 7) // 8}', *parts, f'return {row}, q'], 1)}", names)  # noqa: S102
+    image: Image = names["image"]
+    return image
 
 
 def _chunk(fields: Sequence[Field], first: int) -> values.Memo[int, Image]:
@@ -355,7 +356,10 @@ class _Parts:
         self._off = 0
 
     def _flush(self) -> None:
-        if self._letters:
+        if self._letters == "B":  # a lone byte, most often a length: no Struct is faster
+            self._lines.append(f"{self._targets[0]} = buf[p + {self._off}]")
+            self._off += 1
+        elif self._letters:
             layout = Struct("<" + self._letters)
             name = f"u{len(self._source.names)}"
             self._source.names[name] = layout.unpack_from

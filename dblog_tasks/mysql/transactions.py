@@ -21,6 +21,7 @@ from struct import Struct
 import tempfile
 from typing import IO, Any
 
+from dblog_tasks import ledger as words
 from dblog_tasks.event import Omission, Position, Transaction
 from dblog_tasks.mysql import binlog, bodies, queries
 from dblog_tasks.mysql.layout import Layout, Layouts
@@ -30,7 +31,7 @@ HELD_MAX = 64 << 20  # bytes of one transaction held in memory
 STATEMENTS_MAX, STATEMENT_MAX = 3, 400  # texts a transaction keeps, characters each
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-NOT_COMMITTED = Omission("not committed in this log", "give the next log file too")
+NOT_COMMITTED = Omission(words.NOT_COMMITTED, "give the next log file too")
 PREPARED = Omission("prepared XA transaction", "its COMMIT or ROLLBACK is a transaction of its own")
 ROLLED_BACK = Omission("rolled back", "changes to tables without transactions were kept: undo them by hand")
 

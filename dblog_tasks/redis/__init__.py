@@ -14,9 +14,10 @@ from typing import BinaryIO
 from dblog_tasks import storage
 from dblog_tasks.backend import OpenOptions, SeqDecoder, check_cancelled
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, StorageError, UnsupportedLog
-from dblog_tasks.event import Position, Source
+from dblog_tasks.event import Position, Source, checkpoint_of
+from dblog_tasks.ledger import NOT_COMMITTED
 from dblog_tasks.redis.commands import Command, Inverse
-from dblog_tasks.redis.decoder import DRIVER, NOT_COMMITTED, RedisEvent, between, events, offset_of, position_key, selected, transactions
+from dblog_tasks.redis.decoder import DRIVER, RedisEvent, between, events, offset_of, position_key, selected, transactions
 from dblog_tasks.redis.resp import RecordCount, frames
 from dblog_tasks.redis.text import undo_text
 
@@ -42,8 +43,11 @@ class RedisBackend:
         for position in (options.checkpoint.position, options.stop):
             _check_file(position, name)
         source = Source(options.source.driver or DRIVER, options.source.name or _default_name(options, name))
-        stream = _read(options, source, name, blocks)
-        return SeqDecoder(stream, stream.close)
+        decoder: SeqDecoder[RedisEvent] = SeqDecoder(None)
+        stream = _read(options, source, name, blocks, decoder)
+        decoder.read(stream, stream.close)
+        decoder.checkpoint = options.checkpoint
+        return decoder
 
     def position_key(self, position: Position) -> tuple[tuple[str | int, ...], int]:
         """Return a sort key for positions of one log. Raises InvalidCheckpoint on text that is no position."""
@@ -53,12 +57,24 @@ class RedisBackend:
 backend = RedisBackend()
 
 
-def _read(options: OpenOptions, source: Source, name: str, blocks: Generator[bytes]) -> Generator[RedisEvent]:
+def _read(options: OpenOptions, source: Source, name: str, blocks: Generator[bytes], decoder: SeqDecoder[RedisEvent]) -> Generator[RedisEvent]:
     stop = max(offset_of(options.stop), offset_of(options.checkpoint.position)) if options.stop else None
     with closing(blocks):
         stream = events(frames(_counted(blocks, RecordCount(stop), options), name=name), source, name)
         groups = between(transactions(stream), options.checkpoint, options.stop, options.ledger)
-        yield from selected(groups, options.selection, options.ledger, whole=options.whole_transactions)
+        yield from selected(_passed(groups, decoder), options.selection, options.ledger, whole=options.whole_transactions)
+
+
+def _passed(groups: Iterable[list[RedisEvent]], decoder: SeqDecoder[RedisEvent]) -> Iterator[list[RedisEvent]]:
+    """Pass the groups on, and note in the decoder how far they were dealt with."""
+    for group in groups:
+        yield group
+        last = group[-1]
+        if last.transaction is None or last.kind == "exec":
+            decoder.checkpoint = checkpoint_of(last)
+        if last.time is not None:
+            earliest, latest = decoder.span or (last.time, last.time)
+            decoder.span = (min(earliest, last.time), max(latest, last.time))
 
 
 def _counted(blocks: Iterable[bytes], count: RecordCount, options: OpenOptions) -> Iterator[bytes]:

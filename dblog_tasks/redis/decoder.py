@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from dblog_tasks import ledger as reasons
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, MalformedLog, UnsupportedLog
-from dblog_tasks.event import Checkpoint, CommandChange, Position, Source
+from dblog_tasks.event import Checkpoint, CommandChange, Omission, Position, Source, Transaction
 from dblog_tasks.filters import Predicate, reason_of
-from dblog_tasks.ledger import Ledger
+from dblog_tasks.ledger import NOT_COMMITTED, Ledger
 from dblog_tasks.redis.commands import EXACT, STRUCTURE, Command, Inverse, inverse
 from dblog_tasks.redis.keyspace import Keyspace, database_number
 from dblog_tasks.redis.resp import Frame, timestamp
@@ -29,7 +29,6 @@ from dblog_tasks.redis.resp import Frame, timestamp
 DRIVER = "redis"
 TRANSACTION_MAX = 256 << 20  # bytes of its records
 IDENTITY_LENGTH = 32  # hex digits
-NOT_COMMITTED = "not committed in this log"
 
 _KINDS_MAX = 1024
 _OFFSET = re.compile(r"\+?[0-9]{1,18}", re.ASCII)
@@ -83,9 +82,16 @@ class RedisEvent(NamedTuple):
         return None if self.verdict is None else "command"
 
     @property
-    def transaction_start(self) -> str | None:
-        """The position where its transaction starts; None outside one."""
-        return self.transaction
+    def transaction_names(self) -> tuple[str, ...]:
+        """All its transaction can be named by: the position where it starts."""
+        return () if self.transaction is None else (self.transaction,)
+
+    @property
+    def transaction_info(self) -> Transaction | None:
+        """Its transaction; None outside one."""
+        if self.transaction is None:
+            return None
+        return Transaction(self.transaction, Position(DRIVER, self.transaction), self.position, self.time, (self.transaction,))
 
     @property
     def change(self) -> CommandChange | None:
@@ -95,11 +101,11 @@ class RedisEvent(NamedTuple):
         return None
 
     @property
-    def omission(self) -> str | None:
+    def omission(self) -> Omission | None:
         """Why a plan leaves it out unless asked; None when it is undone exactly, or needs no undo."""
         if isinstance(self.verdict, Inverse):
-            return None if self.verdict.grade == EXACT else self.verdict.reason
-        return self.verdict
+            return None if self.verdict.grade == EXACT else Omission(self.verdict.reason)
+        return None if self.verdict is None else Omission(self.verdict)
 
     def reverse(self) -> Command | None:
         """Return the command that takes this one back, of any grade; None when there is none."""

@@ -18,7 +18,7 @@ from dblog_tasks.errors import DblogError, InvalidInput, LogGap, MalformedLog, S
 from dblog_tasks.plan import Plan, check
 from dblog_tasks.planning import PlanRequest, make_plan
 from tests.flows.conftest import Run
-from tests.flows.growing import GrowingLog, plans_in, positions, transactions
+from tests.flows.growing import GrowingLog, place, plans_in, positions, transactions
 
 SECRET = "hunter2-of-the-shop"
 
@@ -179,7 +179,7 @@ def test_window_of_its_own_leaves_the_checkpoint_alone(log: GrowingLog, run: Run
 def test_failed_window_leaves_nothing(log: GrowingLog, plans: Path, run: Run) -> None:
     """A one-off plan that cannot be made leaves no folder."""
     log.grow()
-    state = run(selection={"transactions": ["0-1-999"]})
+    state = run(selection={"transactions": ["0-1-35", "0-1-999"]})
 
     assert "transaction 0-1-999 is not in these logs" in state.message
     assert [] == list(plans.iterdir())
@@ -249,10 +249,10 @@ def test_start_at_a_plan_goes_on_after_it(log: GrowingLog, plans: Path, whole: P
         log.grow(cut)
         names.append(run(start_at=start).name)
 
-    expected = list(whole.positions())
+    expected = [position for position in whole.positions() if place(position) > place(start)]
 
     assert ["Advanced"] * 3 == names
-    assert expected[expected.index(start) + 1 :] == positions(plans_in(plans))
+    assert expected == positions(plans_in(plans))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_plan_is_shown_and_announced(log: GrowingLog, run: Run, monkeypatch: pyt
     events = []
     monkeypatch.setattr(tasks, "emit_event", lambda event, **details: events.append((event, details)))
     log.grow()
-    state = run(selection={"where": "id = 150"})
+    state = run(selection={"where": "id = 150", "tables": ["orders"]})
     found = artifacts_of(state)
 
     assert {f"dblog-{kind}-{source}": shape for kind, shape in SHOWN.items()} == {artifact.key: artifact.type for artifact in found.values()}
@@ -318,7 +318,7 @@ def artifacts_of(state: Any) -> dict[str, Any]:
     """Return the artifacts of a flow run by key."""
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])))
-    return {str(artifact.key): artifact for artifact in found}
+    return {artifact.key: artifact for artifact in found if artifact.key}  # the flow's own result has none
 
 
 @pytest.mark.parametrize("schema", ["env:DBLOG_TEST_DSN", f"mysql://root:{SECRET}@127.0.0.1:1/shop"])

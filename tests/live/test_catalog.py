@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dblog_tasks.errors import InvalidInput, StorageError
-from dblog_tasks.event import Column
+from dblog_tasks.event import Column, Table
 from dblog_tasks.mysql.catalog import SchemaTable, connect, live_catalog, read_schema
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER, CODECS, charset_named, charset_of, decode_text
 from tests.live.servers import MariaDB
@@ -27,9 +27,9 @@ CREATE TABLE `t odd``name;` (id int DEFAULT (1+2), `s;'"` varchar(20) DEFAULT (_
   z timestamp(3) NOT NULL DEFAULT now(3) ON UPDATE now(3), e enum('a\\b','it''s','x
 y','日本') CHARACTER SET utf8mb3, p text COMPRESSED, v int INVISIBLE DEFAULT (abs(3)), g int AS (id+1) PERSISTENT UNIQUE,
   h int AS (id) VIRTUAL, k int CHECK (k > 0), dd date DEFAULT DATE'2001-01-01', bb bit(3) DEFAULT b'101', hh binary(3) DEFAULT x'410000',
-  n int NOT NULL DEFAULT NEXT VALUE FOR sq, cb char(3) CHARACTER SET binary, t2 text(1000), t3 blob(70000), t4 nchar(3), dp double precision,
-  nn numeric, fl float(30), yy year, ss set('a','b') CHARACTER SET koi8r NOT NULL, zf int(5) zerofill, ge polygon NOT NULL, b4 inet4, b6 inet6,
-  js json, UNIQUE KEY two (n, ss), KEY (x), SPATIAL KEY (ge));
+  n int NOT NULL DEFAULT NEXT VALUE FOR sq, cb char(3) CHARACTER SET binary, t2 text(1000), t3 blob(70000), t4 nchar(3),
+  dp double precision, nn numeric, fl float(30), yy year, ss set('a','b') CHARACTER SET koi8r NOT NULL, zf int(5) zerofill,
+  ge polygon NOT NULL, b4 inet4, b6 inet6, js json, UNIQUE KEY two (n, ss), KEY (x), SPATIAL KEY (ge));
 CREATE TABLE bytes (a char(3), b varchar(9), c mediumtext, e enum('x'), PRIMARY KEY (a, b)) CHARSET=binary;
 CREATE TABLE latin (a char(3) PRIMARY KEY, b varchar(9) COLLATE utf8mb4_uca1400_ai_ci) COLLATE=latin1_bin COMMENT='CHARSET=utf8';
 CREATE TABLE periods (id int, s date, e date, PERIOD FOR p (s, e), PRIMARY KEY (id, p WITHOUT OVERLAPS));
@@ -37,8 +37,8 @@ CREATE TABLE versions (id int PRIMARY KEY, v int, s timestamp(6) GENERATED ALWAY
   e timestamp(6) GENERATED ALWAYS AS ROW END, w int WITHOUT SYSTEM VERSIONING, PERIOD FOR SYSTEM_TIME (s, e)) WITH SYSTEM VERSIONING;
 CREATE TABLE parts (a int, b int, PRIMARY KEY (b, a)) PARTITION BY HASH (a) PARTITIONS 3;
 CREATE VIEW v AS SELECT 1 AS one, 'CREATE TABLE x (a int);' AS two;
-CREATE EVENT ev ON SCHEDULE EVERY 1 YEAR DISABLE DO BEGIN SELECT 1; SELECT ';'; END;
-CREATE FUNCTION f() RETURNS int RETURN 1;
+CREATE EVENT ev ON SCHEDULE EVERY 1 YEAR DISABLE DO SELECT ';';
+CREATE FUNCTION f() RETURNS int DETERMINISTIC RETURN 1;
 """
 ROUTINES = """
 delimiter //
@@ -68,7 +68,7 @@ def dsn(server: MariaDB, user: str = "root", schema: str = "") -> str:
 @pytest.fixture
 def odd(mariadb: MariaDB) -> Iterator[MariaDB]:
     """The shared server with a database of everything odd."""
-    mariadb.sql("DROP DATABASE IF EXISTS odd;" + ODD.replace("BEGIN SELECT 1; SELECT ';'; END", "SELECT 1") + ROUTINES)
+    mariadb.sql("DROP DATABASE IF EXISTS odd;" + ODD + ROUTINES)
     yield mariadb
     mariadb.sql("DROP DATABASE odd")
 
@@ -88,9 +88,8 @@ def described(ask: Callable[[str], list[tuple[Any, ...]]], schema: str, name: st
     keys = {part[0]: sorted((p[3], names.index(p[1]), p[2]) for p in parts if p[0] == part[0]) for part in parts}
     usable = {name: tuple(place for _, place, _ in key) for name, key in keys.items() if not any(null == "YES" for _, _, null in key)}
     key = usable.get("PRIMARY") or next(iter(usable.values()), ())
-    table = read_schema(f"CREATE TABLE {schema}.t (a int)").tables[schema, "t"].table
-    made = tuple(plain(*column[:3], column[4], column[5]) for column in columns)
-    return SchemaTable(type(table)(schema, name, made, key), tuple(column[3] == "YES" for column in columns))
+    made = tuple(plain(column, kind, charset, extra, expression) for column, kind, charset, _, extra, expression in columns)
+    return SchemaTable(Table(schema, name, made, key), tuple(column[3] == "YES" for column in columns))
 
 
 def plain(name: str, type: str, charset: str | None, extra: str, expression: str | None) -> Column:  # noqa: A002 - its column
@@ -151,7 +150,7 @@ def test_fixture_schema_is_what_the_server_makes_of_it(
     text = (scenario(name) / "after.schema.sql").read_text()
     text = re.sub(r"CREATE TABLE `sq` .*?;\n", "CREATE SEQUENCE `sq`;\n", text, flags=re.DOTALL)
     schema = re.findall(r"^USE `(\w+)`", text, re.MULTILINE)[0]
-    order = sorted(re.split(r"(?<=;)\n(?=CREATE TABLE)", text), key=lambda part: "REFERENCES" in part or "nextval" in part)
+    order = sorted(re.split(r"(?<=;)\n+(?=CREATE (?:TABLE|SEQUENCE))", text), key=lambda part: "REFERENCES" in part or "nextval" in part)
     try:
         mariadb.sql("SET foreign_key_checks = 0;" + "\n".join(order))
         assert read_schema(text).tables == live_catalog(dsn(mariadb, schema=schema)).tables
@@ -191,15 +190,13 @@ def test_refused_connection_is_told(mariadb: MariaDB, monkeypatch: pytest.Monkey
         with pytest.raises(StorageError, match=r"^mysql://keeper@localhost/: cannot connect: 1045 Access denied") as raised:
             live_catalog(dsn(mariadb, "keeper"), "hunter")
         assert "hunter" not in str(raised.value)
-        with pytest.raises(StorageError, match="1049 Unknown database 'none'|1044 Access denied"):
+        with pytest.raises(StorageError, match="1049 Unknown database 'none'"):
             live_catalog(dsn(mariadb, schema="none"))
-        monkeypatch.setenv("SECRET", "hunter2")
-        connect(dsn(mariadb, "keeper") + "&password=env:SECRET").close()
-        monkeypatch.setenv("MYSQL_PWD", "hunter2")
-        connect(dsn(mariadb, "keeper")).close()
-        monkeypatch.setenv("DBLOG_PASSWORD", "hunter2")
-        monkeypatch.setenv("MYSQL_PWD", "wrong")
-        connect(dsn(mariadb, "keeper")).close()
+        for environment in ({"SECRET": "hunter2"}, {"MYSQL_PWD": "hunter2"}, {"DBLOG_PASSWORD": "hunter2", "MYSQL_PWD": "wrong"}):
+            with monkeypatch.context() as patch:
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                connect(dsn(mariadb, "keeper") + ("&password=env:SECRET" if "SECRET" in environment else "")).close()
     finally:
         mariadb.sql("DROP USER keeper")
 
@@ -237,12 +234,11 @@ def sequences(ask: Callable[..., list[tuple[Any, ...]]]) -> Iterator[None]:
 def test_text_is_what_the_server_reads(charset: str, sequences: None, ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
     """Bytes that become text here are this very text to the server, which writes it as these bytes; all others stay bytes."""
     size = 4 if BYTES_PER_CHARACTER[charset] > 1 else 1
-    text = f"CONVERT(v USING {charset})"
+    text = f"CONVERT(CONVERT(v USING {charset}) USING utf8mb4)"
     wrong = [
         (data, decode_text(data, charset), read)
         for data, read, written in ask(
-            f"SELECT v, CAST(CONVERT({text} USING utf8mb4) AS BINARY), CAST(CONVERT(CONVERT({text} USING utf8mb4) USING {charset}) AS BINARY)"
-            f" FROM texts.t WHERE LENGTH(v) <= {size}"
+            f"SELECT v, CAST({text} AS BINARY), CAST(CONVERT({text} USING {charset}) AS BINARY) FROM texts.t WHERE LENGTH(v) <= {size}"
         )
         if isinstance(found := decode_text(data, charset), str) and (found.encode(), data) != (read, written)
     ]

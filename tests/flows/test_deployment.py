@@ -1,0 +1,64 @@
+"""prefect.yaml: what it deploys can be deployed, and the form shows what a person needs to know."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import subprocess
+import sys
+from typing import Any
+
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
+import pytest
+import yaml
+
+from flows.plan_recovery import plan_recovery
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def deployments() -> list[dict[str, Any]]:
+    """The deployments of prefect.yaml."""
+    found: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    return found
+
+
+def test_deployments_run_the_flow(deployments: list[dict[str, Any]]) -> None:
+    """Every entry point exists and takes its parameters."""
+    for deployment in deployments:
+        flow = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
+
+        assert "plan-recovery" == flow.name
+        assert deployment["parameters"].items() <= flow.validate_parameters(deployment["parameters"]).items()
+
+
+def test_form_explains_every_parameter() -> None:
+    """The form says of every parameter, and of every field of the selection, what it is."""
+    schema = plan_recovery.parameters.model_dump()
+    fields = {**schema["properties"], **schema["definitions"]["Selection"]["properties"]}
+
+    assert [] == [name for name, field in fields.items() if not field.get("description")]
+    assert ["logs", "source", "out"] == schema["required"]
+    assert (["mysql", "redis"], "date-time") == (schema["properties"]["driver"]["enum"], fields["since"]["anyOf"][0]["format"])
+
+
+@pytest.mark.slow
+def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> None:
+    """Prefect's own command line takes the file; what it made has the schedule, the limit and the schema."""
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="dblog", type="process"))
+    environ = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(server)}
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    with get_client(sync_client=True) as client:
+        made = [client.read_deployment_by_name(f"plan-recovery/{deployment['name']}") for deployment in deployments]
+
+    assert 0 == done.returncode, done.stderr
+    for deployment in made:
+        assert (True, ["0 * * * *"]) == (deployment.enforce_parameter_schema, [item.schedule.cron for item in deployment.schedules])
+        assert ("CANCEL_NEW", 1) == (deployment.concurrency_options.collision_strategy, deployment.global_concurrency_limit.limit)
+        assert plan_recovery.parameters.model_dump()["properties"].keys() == deployment.parameter_openapi_schema["properties"].keys()
