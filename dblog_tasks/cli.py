@@ -247,7 +247,8 @@ def _body(body: Any) -> Any:
         names = [column.name for column in body.table.columns]
         labels = {column.name: column for column in body.table.columns if column.labels}
         return [{"before": _named(names, labels, before), "after": _named(names, labels, after)} for before, after in body.rows]
-    return {name: value for name, value in asdict(body).items() if value not in ("", None)} if is_dataclass(body) and not isinstance(body, type) else body
+    fields = asdict(body) if is_dataclass(body) and not isinstance(body, type) else body._asdict() if hasattr(body, "_asdict") else None
+    return body if fields is None else {name: value for name, value in fields.items() if value not in ("", None)}
 
 
 def _named(names: Sequence[str], labels: Mapping[str, Any], row: Sequence[Any] | None) -> Any:

@@ -221,7 +221,7 @@ def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) ->
     tables = [table for table, counts in draft.manifest["tables"].items() if plans.COMMAND not in counts]
     if not draft.manifest["tables"]:
         return Conflicts(position=draft.end.position.value)
-    first = next(step_start(draft), None)
+    first = _first_start(draft)
     files = find_files(replace(request, stop=Position(), start=Checkpoint(position=first) if first else Checkpoint()))
     options = open_options(
         path=tuple(file.url for file in files),
@@ -251,12 +251,16 @@ def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) ->
         touched.close()
 
 
-def step_start(draft: Plan) -> Iterator[Position]:
-    """Yield where the transactions of the steps start, in log order."""
-    for segment in draft.segments(STEPS):
+def _first_start(draft: Plan) -> Position | None:
+    """Return where the transaction of the first step starts; None when it has none: then the logs are read from their beginning."""
+    for segment in draft.segments(STEPS)[:1]:
+        starts: list[str] = []
         for line in draft.lines(segment):
             if "transaction" in line:
-                yield Position(draft.manifest["driver"], line["start"])
+                starts.append(line["start"])
+            elif "at" in line:
+                return None if line["in"] is None else Position(draft.manifest["driver"], starts[line["in"]])
+    return None
 
 
 def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:

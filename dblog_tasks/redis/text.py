@@ -27,7 +27,7 @@ _QUOTED = [_ESCAPES.get(byte, chr(byte)) for byte in range(256)]
 def undo_text(steps: Iterable[tuple[str | None, CommandChange]]) -> Iterator[str]:
     """Yield the lines, without line ends, that undo the changes.
 
-    Each step is a change and the id of its transaction (None: outside one), newest first.
+    Each step is a reversed change, what it does being the undo, and the id of its transaction (None: outside one); newest first.
     """
     database: int | None = None
     opened: str | None = None
@@ -40,7 +40,7 @@ def undo_text(steps: Iterable[tuple[str | None, CommandChange]]) -> Iterator[str
         if transaction is not None and transaction != opened:
             yield "MULTI"
         opened = transaction
-        yield command_line(change.undo)
+        yield command_line(change.do)
     if opened is not None:
         yield "EXEC"
 

@@ -116,7 +116,7 @@ def events_of(data: bytes) -> list[RedisEvent]:
 
 def changes_of(events: list[RedisEvent]) -> list[tuple[str | None, CommandChange]]:
     """The steps of an undo, newest first."""
-    return [(event.transaction, event.change) for event in reversed(events) if event.change is not None]
+    return [(event.transaction, event.change.reverse()) for event in reversed(events) if event.change is not None]
 
 
 BYTES = bytes(range(256))

@@ -19,8 +19,8 @@ def split(line: str) -> tuple[bytes, ...]:
 
 
 def undo(database: int, *words: bytes) -> CommandChange:
-    """A change undone by these words."""
-    return CommandChange(database, (b"do",), words, "exact")
+    """A reversed change that runs these words."""
+    return CommandChange(database, words, (b"do",), "exact")
 
 
 @given(st.lists(st.binary(max_size=12), min_size=1))
