@@ -20,7 +20,7 @@ test-fast: environment ## the tests that need no server, under three minutes
 check: environment ## format, lint, types, direction of imports
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
-	$(RUN)mypy $(wildcard dblog_tasks flows deployments tests)
+	$(RUN)mypy $(wildcard dblog_tasks flows deployments benchmarks tests)
 	$(RUN)python -m pytest -q tests/test_imports.py
 
 bench: environment ## measure decoding

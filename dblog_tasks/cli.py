@@ -149,7 +149,7 @@ def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
     from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
 
     _check_driver(found, "redis", "redis")
-    steps = ((step.transaction.id if step.transaction else None, step.operation) for step in found.steps())
+    steps = ((step.transaction.id if step.transaction else None, step.operation.reverse()) for step in found.steps())
     return (line + "\n" for line in undo_text(steps))
 
 

@@ -23,12 +23,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 import os
+from pathlib import Path
 import re
 from time import monotonic
-from typing import Any, TypeAlias
-from urllib.parse import quote
+from typing import Any, cast
+from uuid import UUID
 
-from prefect import get_client, get_run_logger, task
+from prefect import State, get_client, get_run_logger, task
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -49,7 +50,6 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.futures import PrefectFuture, as_completed
-from prefect.states import State
 
 from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
@@ -65,9 +65,9 @@ CHECKPOINT_VERSION = 1
 ADVANCED, CAUGHT_UP, PLANNED = "Advanced", "CaughtUp", "Planned"
 PLAN_READY = "dblog.plan.ready"
 PROGRESS_SECONDS = 1.0  # between two updates: each is a request
-TABLES_SHOWN, TRANSACTIONS_SHOWN = 50, 10
+TABLES_SHOWN, TRANSACTIONS_SHOWN, CELL_CHARACTERS = 50, 10, 200
 _ENVIRONMENT = "env:"
-_CLOSED_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ class FinishedPlan:
     def of(cls, plan: Plan) -> FinishedPlan:
         """Return the values of a plan."""
         found = plan.manifest["conflicts"]
-        return cls(plan.id, plan.url, plan.start, plan.end, plan.ledger.rows_undone, plan.ledger.omitted.total(), found["hard"], found["soft"])
+        return cls(
+            plan.id, plan.url, plan.start, plan.end, plan.ledger.rows_undone, plan.ledger.omitted.total(), found["hard"], found["soft"]
+        )
 
     def __str__(self) -> str:
         blemishes = ((self.omitted, "events omitted"), (self.hard, "hard conflicts"), (self.soft, "soft conflicts"))
@@ -228,13 +230,17 @@ def opened(job: PlanJob) -> PlanRequest:
             raise InvalidInput(f"environment variable {name} is not set", where="schema_url")
         schema = os.environ[name]
     elif holds_secret(schema):
-        raise InvalidInput("a password is not written out", where="schema_url", hint="put the DSN into the environment and write env:VARIABLE")
+        raise InvalidInput(
+            "a password is not written out", where="schema_url", hint="put the DSN into the environment and write env:VARIABLE"
+        )
     return replace(job.request, schema=schema, storage_options=_merged(read_settings().open_storage_options(), given))
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return both options as one; `above` wins, groups are merged."""
-    groups = {name: _merged(below[name], value) for name, value in above.items() if isinstance(value, dict) and isinstance(below.get(name), dict)}
+    groups = {
+        name: _merged(below[name], value) for name, value in above.items() if isinstance(value, dict) and isinstance(below.get(name), dict)
+    }
     return {**below, **above, **groups}
 
 
@@ -258,11 +264,12 @@ def retried(verb: Any, settings: Settings) -> Any:
 
 
 def _show_progress(source: str, futures: list[PrefectFuture[LogPart]]) -> None:
-    shown = create_progress_artifact(progress=0.0, key=artifact_key("progress", source), description=f"0 of {len(futures)} log files")
+    key, files = artifact_key("progress", source), f"of {len(futures)} log files"
+    shown = cast("UUID", create_progress_artifact(progress=0.0, key=key, description=f"0 {files}"))
     due = monotonic() + PROGRESS_SECONDS
     for done, _ in enumerate(as_completed(futures), 1):
         if done == len(futures) or monotonic() >= due:
-            update_progress_artifact(artifact_id=shown, progress=100.0 * done / len(futures), description=f"{done} of {len(futures)} log files")
+            update_progress_artifact(artifact_id=shown, progress=100.0 * done / len(futures), description=f"{done} {files}")
             due = monotonic() + PROGRESS_SECONDS
 
 
@@ -280,28 +287,38 @@ def _show(plan: Plan) -> FinishedPlan:
     emit_event(
         PLAN_READY,
         resource={"prefect.resource.id": f"dblog.source.{source}", "prefect.resource.name": source},
-        payload={"plan": plan.url, "id": plan.id, "rows": finished.rows, "omitted": finished.omitted, "hard": finished.hard, "soft": finished.soft},
+        payload={
+            "plan": plan.url,
+            "id": plan.id,
+            "rows": finished.rows,
+            "omitted": finished.omitted,
+            "hard": finished.hard,
+            "soft": finished.soft,
+        },
     )
     return finished
 
 
 def _link(url: str) -> str:
-    return url if _CLOSED_URL.match(url) else f"file://{quote(os.path.abspath(url))}"
+    return url if _URL.match(url) else Path(url).resolve().as_uri()
 
 
 def radius(plan: Plan) -> str:
     """Return what a plan touches as Markdown: tables, biggest transactions, partly selected ones, conflicts. No value of a row is in it."""
     manifest = plan.manifest
     chosen, found = manifest["transactions"], manifest["conflicts"]
-    tables = [(name, *(counts.get(kind, 0) for kind in (plans.INSERT, plans.UPDATE, plans.DELETE, plans.COMMAND))) for name, counts in manifest["tables"].items()]
+    tables = [
+        (name, *(counts.get(kind, 0) for kind in (plans.INSERT, plans.UPDATE, plans.DELETE, plans.COMMAND)))
+        for name, counts in manifest["tables"].items()
+    ]
     biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
-    known = found["known_up_to"]
+    known, start, end = found["known_up_to"], plan.start.position.value, plan.end.position.value
     lines = [
         f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions",
-        f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {plan.start.position.value or 'the beginning'} up to {plan.end.position.value}",
+        f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {_cell(start or 'the beginning')} up to {_cell(end)}",
         _markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
         _markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
-        f"Later changes to these rows, known up to {known['position'] or 'nowhere'}: **{found['hard']} hard**, {found['soft']} soft.",
+        f"Later changes to these rows, known up to {_cell(known['position'] or 'nowhere')}: **{found['hard']} hard**, {found['soft']} soft.",
     ]
     if chosen["partly_selected"]:
         also = ", ".join(_cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
@@ -315,14 +332,13 @@ def ledger_table(plan: Plan) -> list[JsonObject]:
     ledger, fixes = plan.ledger, plan.manifest["fixes"]
     rows: list[JsonObject] = [{"events": ledger.undone, "became": "undone", "why": f"{ledger.rows_undone} rows", "fix": ""}]
     rows += [{"events": count, "became": "not needed", "why": reason, "fix": ""} for reason, count in ledger.not_needed.items()]
-    rows += [{"events": count, "became": "omitted", "why": reason, "fix": fixes.get(reason, "")} for reason, count in ledger.omitted.items()]
+    rows += [
+        {"events": count, "became": "omitted", "why": reason, "fix": fixes.get(reason, "")} for reason, count in ledger.omitted.items()
+    ]
     return [*rows, {"events": ledger.total, "became": "read", "why": "balanced" if ledger.balanced else "NOT BALANCED", "fix": ""}]
 
 
-Cells: TypeAlias = Sequence[Any]
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Cells], limit: int) -> str:
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> str:
     lines = [head, ["---"] * len(head), *rows[:limit]]
     more = f"\n\n… and {len(rows) - limit} more" if len(rows) > limit else ""
     return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + more
@@ -330,7 +346,7 @@ def _markdown_table(head: Sequence[str], rows: Sequence[Cells], limit: int) -> s
 
 def _cell(value: Any) -> str:
     """Return a value of the log as plain text in Markdown."""
-    return re.sub(r"([\\`*_\[\]|<>&#])", r"\\\1", " ".join(str(value).split()))[:200]
+    return re.sub(r"([\\`*_\[\]|<>&#])", r"\\\1", " ".join(str(value).split())[:CELL_CHARACTERS])
 
 
 def mark_run(job: PlanJob) -> str:

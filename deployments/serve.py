@@ -1,6 +1,6 @@
 """The main job on a schedule without a work pool: one process that waits, runs, and pauses its schedule when it is stopped.
 
-    python deployments/serve.py SOURCE OUT LOG…      with PREFECT_API_URL set to a server
+python deployments/serve.py SOURCE OUT LOG…      with PREFECT_API_URL set to a server
 """
 
 from __future__ import annotations

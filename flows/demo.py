@@ -27,25 +27,21 @@ def main() -> None:
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     sys.path.insert(0, str(ROOT))  # as a script, the folder of this file is on the path instead
-    from flows.plan_recovery import plan_recovery  # noqa: PLC0415 - see above
+    from flows.plan_recovery import Selection, plan_recovery  # noqa: PLC0415 - see above
 
     accident = json.loads((SHOP / "accident.json").read_text())
     slips = [transaction["gtid"] for transaction in accident["transactions"]]
-    state = plan_recovery(
+    plan = plan_recovery(
         logs=[str(SHOP)],
         source="shop",
         out=str(OUTPUT / "plans"),
-        selection={"transactions": slips},
+        selection=Selection(transactions=slips),
         schema_url=str(SHOP / "schema.sql"),
-        return_state=True,
     )
-    if not state.is_completed():
-        raise SystemExit(state.message)
-    url = state.result()["url"]
     print(f"\nThree transactions were slips: {', '.join(slips)}. Their undo, newest first:\n")
-    for line in islice(undo_lines(url), LINES_SHOWN):
+    for line in islice(undo_lines(plan["url"]), LINES_SHOWN):
         print(f"    {line}")
-    print(f"    …\n\n{state.message}")
+    print(f"    …\n\nThe plan lies in {plan['url']}.")
 
 
 def undo_lines(url: str) -> Iterator[str]:

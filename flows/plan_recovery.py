@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dblog_tasks import planning, storage, tasks
@@ -33,11 +33,15 @@ class Selection(BaseModel):
     tables: list[str] = Field([], title="Tables", description="Names or globs: shop.orders, orders, shop.*, !shop.log")
     kinds: list[str] = Field([], title="Kinds of change", description="insert, update, delete, or the log's own names")
     where: str = Field("", title="Rows where", description="SQL over a row's columns, as in: status = 'paid' AND total > 100")
-    since: AwareDatetime | None = Field(None, title="Committed since", description="With a zone. A window of its own makes a plan of its own")
+    since: AwareDatetime | None = Field(
+        None, title="Committed since", description="With a zone. A window of its own makes a plan of its own"
+    )
     until: AwareDatetime | None = Field(None, title="Committed before", description="With a zone")
     transactions: list[str] = Field([], title="Transactions", description="GTID, xid, or the position where it starts")
-    whole_transactions: bool = Field(False, title="Whole transactions", description="Undo all of a transaction when a part of it is selected")
-    own_replays: bool = Field(False, title="Own replays too", description="Also undo what our own replays did")
+    whole_transactions: Annotated[
+        bool, Field(title="Whole transactions", description="Undo all of a transaction when a part of it is selected")
+    ] = False
+    own_replays: Annotated[bool, Field(title="Own replays too", description="Also undo what our own replays did")] = False
 
 
 @flow(name=FLOW, flow_run_name="plan-{source}", persist_result=True, result_serializer="json", validate_parameters=True)
@@ -68,7 +72,7 @@ def plan_recovery(
         storage_options: For the store, NAME=VALUE; a secret only as NAME=env:VARIABLE, which is looked up where the run runs.
         start_at: Position to go on after, instead of the checkpoint: binlog.000007:4523. With a window, where it starts.
         stop_at: Position up to which a plan of its own is made.
-        on_missing_checkpoint: What to do when the last run's checkpoint was lost. earliest starts with the log and follows the plans in out.
+        on_missing_checkpoint: What to do when the last run's checkpoint was lost: earliest starts with the log, and follows plans in out.
     """
     try:
         job = _job(logs, source, out, driver, selection, schema_url, storage_options, stop_at)
@@ -85,7 +89,14 @@ def _has_window(selection: Selection, stop_at: str) -> bool:
 
 
 def _job(
-    logs: list[str], source: str, out: str, driver: str, selection: Selection, schema_url: str, storage_options: tuple[str, ...], stop_at: str
+    logs: list[str],
+    source: str,
+    out: str,
+    driver: str,
+    selection: Selection,
+    schema_url: str,
+    storage_options: tuple[str, ...],
+    stop_at: str,
 ) -> PlanJob:
     chosen = planning.selection(
         tables=selection.tables,
@@ -137,7 +148,11 @@ def _advance(job: PlanJob, start: Checkpoint, *, lost_is_none: bool) -> State[An
 def _say_where(job: PlanJob, last: Committed | None, start: Checkpoint) -> None:
     logger = get_run_logger()
     if start:
-        logger.warning("Going on after %s as asked, the last run ended at %s.", start.position.value, last.next.position.value if last else "no checkpoint")
+        logger.warning(
+            "Going on after %s as asked, the last run ended at %s.",
+            start.position.value,
+            last.next.position.value if last else "no checkpoint",
+        )
     elif last:
         logger.info("Going on after %s, where flow run %s ended.", last.next.position.value or "the beginning", last.run)
     else:

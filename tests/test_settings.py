@@ -9,7 +9,7 @@ import pytest
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.settings import read_settings
 
-SECRET = "hunter2-of-the-shop"
+SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 
 
 @pytest.fixture(autouse=True)
@@ -28,14 +28,21 @@ def test_nothing_set_gives_defaults() -> None:
 
 def test_environment_wins_over_env_file_over_pyproject(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is nearest to the run wins; each source may add an option of its own."""
-    (folder / "pyproject.toml").write_text("[tool.dblog]\nretries = 5\nretry_delay_seconds = 1\n[tool.dblog.storage_options]\nanon = true\nport = 1")
+    (folder / "pyproject.toml").write_text(
+        "[tool.dblog]\nretries = 5\nretry_delay_seconds = 1\n[tool.dblog.storage_options]\nanon = true\nport = 1"
+    )
     (folder / ".env").write_text("DBLOG_RETRIES=6\nDBLOG_STORAGE_OPTIONS__KEY=shop\nOTHER=1")
     monkeypatch.setenv("DBLOG_RETRIES", "7")
     monkeypatch.setenv("DBLOG_STORAGE_OPTIONS__CLIENT_KWARGS__ENDPOINT_URL", "http://127.0.0.1:9")
     settings = read_settings()
 
     assert (7, 1) == (settings.retries, settings.retry_delay_seconds)
-    assert {"anon": True, "port": 1, "key": "shop", "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}} == settings.open_storage_options()
+    assert {
+        "anon": True,
+        "port": 1,
+        "key": "shop",
+        "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"},
+    } == settings.open_storage_options()
 
 
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,7 @@ class Format:
         created: seconds since 1970; 0 after a rotation.
         header_lengths: post-header length of type 1, 2, ….
         checksum: bytes of checksum at the end of every event, 0 or 4.
+        summed: the description itself ends with one.
     """
 
     server_version: str
@@ -163,6 +164,7 @@ class Format:
     created: int
     header_lengths: bytes
     checksum: int
+    summed: bool = False
 
     def header_length(self, event_type: int) -> int:
         """Return the post-header length of a type, 0 where the description has none."""
@@ -181,15 +183,15 @@ def read_format(body: bytes, where: str) -> Format:
     server_version = body[2:52].split(b"\0", 1)[0].decode("ascii", "replace")
     mariadb = "mariadb" in server_version.lower()
     lengths = body[57:]
-    checksum = 0
-    if _has_checksum_byte(server_version, mariadb):
+    checksum, summed = 0, _has_checksum_byte(server_version, mariadb)
+    if summed:
         if len(lengths) < 1 + CRC_SIZE:
             raise MalformedLog("format description ends before its checksum algorithm", where=where)
         algorithm = lengths[-1 - CRC_SIZE]
         if algorithm not in (0, 1):
             raise UnsupportedLog(f"checksum algorithm {algorithm}, expected 0 (none) or 1 (CRC32)", where=where)
         checksum, lengths = CRC_SIZE * algorithm, lengths[: -1 - CRC_SIZE]
-    return Format(server_version, mariadb, int.from_bytes(body[52:56], "little"), lengths, checksum)
+    return Format(server_version, mariadb, int.from_bytes(body[52:56], "little"), lengths, checksum, summed)
 
 
 def _has_checksum_byte(server_version: str, mariadb: bool) -> bool:
@@ -272,8 +274,8 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
             if event_type == FORMAT_DESCRIPTION:
                 known = read_format(data[yielded + HEADER_SIZE : stop], f"{name}:{end - size}")
                 checksum = known.checksum
-                if checksum:
-                    _check_description(data[yielded:stop], f"{name}:{end - size}")
+                if known.summed:
+                    _check_description(data[yielded:stop], checksum, f"{name}:{end - size}")
             elif checksum and crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]:
                 raise MalformedLog(
                     "checksum of the event does not match its bytes",
@@ -336,11 +338,12 @@ def _bad_size(size: int, rest: bytes, where: str) -> MalformedLog:
     )
 
 
-def _check_description(event: bytes, where: str) -> None:
-    """The checksum is of the event as it was before the server set or cleared the in-use flag."""
+def _check_description(event: bytes, checksum: int, where: str) -> None:
+    """The checksum is of the event as it was before the server set or cleared the in-use flag; it is there even where no event has one."""
     plain = bytearray(event)
     plain[17] &= ~FLAG_IN_USE & 0xFF
-    if crc32(plain[:-CRC_SIZE]) != int.from_bytes(event[-CRC_SIZE:], "little"):
+    stored = int.from_bytes(event[-CRC_SIZE:], "little")
+    if crc32(plain[:-CRC_SIZE]) != stored and (stored or checksum):
         raise MalformedLog(
             "checksum of the format description does not match its bytes", where=where, hint="the file is damaged: copy it again"
         )

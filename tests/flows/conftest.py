@@ -34,7 +34,7 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(prefect_home: Path, prefect_api: None) -> Path:  # noqa: ARG001 - the home first
+def server(prefect_home: Path, prefect_api: None) -> Path:
     """Prefect's test server; the value is the home of its results."""
     return prefect_home
 
@@ -64,7 +64,7 @@ def plans(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(server: Path, log: GrowingLog, plans: Path, tmp_path: Path) -> Run:  # noqa: ARG001 - needs the server
+def run(server: Path, log: GrowingLog, plans: Path, tmp_path: Path) -> Run:
     """`run(**parameters)` runs the flow over the growing log and returns its last state; each test has a source of its own."""
     from flows.plan_recovery import plan_recovery  # noqa: PLC0415 - two seconds to import
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from flows.plan_recovery import plan_recovery
 
@@ -30,7 +30,7 @@ def deployments() -> list[dict[str, Any]]:
 def test_deployments_run_the_flow(deployments: list[dict[str, Any]]) -> None:
     """Every entry point exists and takes its parameters."""
     for deployment in deployments:
-        flow = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
+        flow: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
 
         assert "plan-recovery" == flow.name
         assert deployment["parameters"].items() <= flow.validate_parameters(deployment["parameters"]).items()
@@ -59,6 +59,7 @@ def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> 
 
     assert 0 == done.returncode, done.stderr
     for deployment in made:
-        assert (True, ["0 * * * *"]) == (deployment.enforce_parameter_schema, [item.schedule.cron for item in deployment.schedules])
-        assert ("CANCEL_NEW", 1) == (deployment.concurrency_options.collision_strategy, deployment.global_concurrency_limit.limit)
-        assert plan_recovery.parameters.model_dump()["properties"].keys() == deployment.parameter_openapi_schema["properties"].keys()
+        told = deployment.model_dump(mode="json")
+        assert (True, ["0 * * * *"]) == (told["enforce_parameter_schema"], [item["schedule"]["cron"] for item in told["schedules"]])
+        assert ("CANCEL_NEW", 1) == (told["concurrency_options"]["collision_strategy"], told["global_concurrency_limit"]["limit"])
+        assert plan_recovery.parameters.model_dump()["properties"] == told["parameter_openapi_schema"]["properties"]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.mark.slow
 def test_every_event_is_in_one_plan(log: GrowingLog, plans: Path, whole: Plan, run: Run, source: str, server: Path) -> None:
-    """Killed after a part, before and after the manifest, and twice at once, on a log that grows all the time: nothing twice, nothing lost."""
+    """Killed after a part, before and after the manifest, and twice at once, on a growing log: nothing twice, nothing lost."""
     environ = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(server)}
     ends = [end for _, end in transactions(whole)]
 

@@ -10,7 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterTags, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterTags,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.logging.handlers import APILogHandler
 import pytest
 
 from dblog_tasks import planning, tasks
@@ -20,7 +28,7 @@ from dblog_tasks.planning import PlanRequest, make_plan
 from tests.flows.conftest import Run
 from tests.flows.growing import GrowingLog, place, plans_in, positions, transactions
 
-SECRET = "hunter2-of-the-shop"
+SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 
 
 def middle(plan: Plan, file: str) -> tuple[str, str]:
@@ -215,7 +223,9 @@ def test_plan_of_another_log_is_not_taken_up(log: GrowingLog, plans: Path, run: 
     assert (True, True) == (state.is_failed(), "another log than shop.000001" in state.message)
 
 
-def test_lost_checkpoint_fails_or_follows_the_plans(log: GrowingLog, plans: Path, whole: Plan, run: Run, results: Callable[[], None]) -> None:
+def test_lost_checkpoint_fails_or_follows_the_plans(
+    log: GrowingLog, plans: Path, whole: Plan, run: Run, results: Callable[[], None]
+) -> None:
     """A checkpoint that cannot be read is an error; started over on request, the plans that are there are not made again."""
     log.grow(middle(whole, "shop.000002")[1])
     run()
@@ -256,7 +266,8 @@ def test_start_at_a_plan_goes_on_after_it(log: GrowingLog, plans: Path, whole: P
 
 
 @pytest.mark.parametrize(
-    ("error", "attempts"), [(StorageError("gone"), 3), (LogGap("gap"), 1), (MalformedLog("bad"), 1), (InvalidInput("what"), 1), (ValueError("bug"), 1)]
+    ("error", "attempts"),
+    [(StorageError("gone"), 3), (LogGap("gap"), 1), (MalformedLog("bad"), 1), (InvalidInput("what"), 1), (ValueError("bug"), 1)],
 )
 def test_only_a_failing_store_is_tried_again(
     log: GrowingLog, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
@@ -302,7 +313,9 @@ def test_plan_is_shown_and_announced(log: GrowingLog, run: Run, monkeypatch: pyt
     state = run(selection={"where": "id = 150", "tables": ["orders"]})
     found = artifacts_of(state)
 
-    assert {f"dblog-{kind}-{source}": shape for kind, shape in SHOWN.items()} == {artifact.key: artifact.type for artifact in found.values()}
+    assert {f"dblog-{kind}-{source}": shape for kind, shape in SHOWN.items()} == {
+        artifact.key: artifact.type for artifact in found.values()
+    }
     assert "| shop.orders | 0 | 1 | 0 | 0 |" in found[f"dblog-radius-{source}"].data
     assert "balanced" in found[f"dblog-ledger-{source}"].data
     assert 100 == found[f"dblog-progress-{source}"].data
@@ -317,7 +330,9 @@ SHOWN = {"radius": "markdown", "ledger": "table", "plan": "markdown", "progress"
 def artifacts_of(state: Any) -> dict[str, Any]:
     """Return the artifacts of a flow run by key."""
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])))
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+        )
     return {artifact.key: artifact for artifact in found if artifact.key}  # the flow's own result has none
 
 
@@ -334,16 +349,18 @@ def test_secrets_are_not_told(log: GrowingLog, run: Run, monkeypatch: pytest.Mon
     told += [file.read_text() for file in server.glob("storage/*")]
 
     assert ["Advanced", "Failed"] == [state.name for state in states]
-    assert [] == [text for text in told if SECRET in text and schema not in text]
+    assert [] == [text for text in told if SECRET in text.replace(schema, "")]
 
 
 def everything_about(source: str, run_id: UUID | None) -> str:
     """Return what the server knows of a flow run and of all runs of its source."""
     assert run_id is not None
+    APILogHandler().flush()
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[f"dblog-source:{source}"])))
         task_runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [run_id]}))
         logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id])))
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id])))
         states = client.read_flow_run_states(run_id)
+    assert {"prefect.flow_runs", "prefect.task_runs"} == {line.name for line in logs}
     return "\n".join(item.model_dump_json() for group in (runs, task_runs, logs, artifacts, states) for item in group)
