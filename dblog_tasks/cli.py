@@ -29,6 +29,7 @@ app = App(
     version=f"dblog-tasks {__version__}",
     help="Recovery plans from database logs: find what went wrong, see what an undo would do, get it as SQL.",
     help_format="plaintext",
+    result_action="return_value",
     default_parameter=Parameter(negative=()),
 )
 

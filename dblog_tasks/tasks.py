@@ -57,6 +57,7 @@ from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogG
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
 from dblog_tasks.plan import LogPart, Plan
 from dblog_tasks.planning import PlanRequest
+from dblog_tasks.report import verdict
 from dblog_tasks.settings import Settings, read_settings
 from dblog_tasks.storage import LogFile
 from dblog_tasks.storage.options import holds_secret
@@ -183,13 +184,15 @@ def follow_plans(job: PlanJob, start: Checkpoint, *, certain: bool) -> FinishedP
 
 
 def _chain(request: PlanRequest, start: Checkpoint) -> Iterator[Plan]:
+    passed = {start.position.value}
     while storage.exists(storage.join(_folder(request, start), plans.MANIFEST), request.storage_options):
         plan = plans.read_plan(_folder(request, start), request.storage_options)
         ours = (request.driver, request.source, request.filter, start.position, start.log or plan.start.log)
         if ours != (plan.manifest["driver"], plan.manifest["source"]["name"], plan.manifest["filter"], plan.start.position, plan.start.log):
             raise InvalidCheckpoint("the plan here is of another log or filter", where=plan.url, hint="give another out, or remove it")
-        if plan.end.position == start.position:
-            raise MalformedPlan("a plan of nothing is where the next plan should go", where=plan.url, hint="remove it")
+        if plan.end.position.value in passed:
+            raise MalformedPlan("a plan that does not lead further is where the next plan should go", where=plan.url, hint="remove it")
+        passed.add(plan.end.position.value)
         yield plan
         start = plan.end
 
@@ -304,7 +307,7 @@ def _link(url: str) -> str:
 
 
 def radius(plan: Plan) -> str:
-    """Return what a plan touches as Markdown: tables, biggest transactions, partly selected ones, conflicts. No value of a row is in it."""
+    """Return what a plan touches as Markdown: verdict, tables, biggest and partly selected transactions, conflicts; no value of a row."""
     manifest = plan.manifest
     chosen, found = manifest["transactions"], manifest["conflicts"]
     tables = [
@@ -314,7 +317,7 @@ def radius(plan: Plan) -> str:
     biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
     known, start, end = found["known_up_to"], plan.start.position.value, plan.end.position.value
     lines = [
-        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions",
+        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions: {_cell(verdict(plan))}",
         f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {_cell(start or 'the beginning')} up to {_cell(end)}",
         _markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
         _markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),

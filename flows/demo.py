@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 import sys
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 SHOP = ROOT / "tests" / "corpus" / "shop"
@@ -31,7 +32,7 @@ def main() -> None:
 
     accident = json.loads((SHOP / "accident.json").read_text())
     slips = [transaction["gtid"] for transaction in accident["transactions"]]
-    plan = plan_recovery(
+    plan: Any = plan_recovery(
         logs=[str(SHOP)],
         source="shop",
         out=str(OUTPUT / "plans"),

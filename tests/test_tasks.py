@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dblog_tasks.errors import InvalidInput
+from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Position, Source
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.plan import Conflicts, LogPart, Plan, manifest_of
+from dblog_tasks.plan import Conflicts, LogPart, Plan, manifest_of, write_manifest
 from dblog_tasks.planning import PlanRequest
-from dblog_tasks.tasks import PlanJob, artifact_key, ledger_table, opened, radius
+from dblog_tasks.tasks import PlanJob, artifact_key, follow_plans, ledger_table, opened, radius
 
 SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 
@@ -50,7 +52,7 @@ def test_radius_tells_what_is_touched() -> None:
     """Tables, conflicts and partly selected transactions are there."""
     text = radius(plan_of("shop.orders"))
 
-    assert "# 5 rows in 0 transactions" in text
+    assert "# 5 rows in 0 transactions: NOT SAFE" in text
     assert "| shop.orders | 0 | 0 | 5 | 0 |" in text
     assert "**2 hard**, 1 soft" in text
     assert "**3 transactions are undone in part**: they also changed shop.orders." in text
@@ -103,3 +105,38 @@ def test_secret_that_is_written_out_or_missing_is_refused(bad: PlanJob) -> None:
         opened(bad)
 
     assert SECRET not in str(caught.value)
+
+
+def at(position: str) -> Checkpoint:
+    """Return a checkpoint of the shop's log."""
+    return Checkpoint(Source("mysql", "shop"), Position("mysql", position), "id") if position else Checkpoint()
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        [("", "")],
+        [("", "shop.000001:400"), ("shop.000001:400", "shop.000001:400")],
+        [("", "shop.000001:400"), ("shop.000001:400", "")],
+    ],
+)
+def test_plans_that_lead_nowhere_are_refused(tmp_path: Path, windows: list[tuple[str, str]]) -> None:
+    """A plan that ends where it or one before it starts is an error, not a circle."""
+    given = PlanJob(PlanRequest("mysql", ("log",), str(tmp_path), "shop"))
+    for start, end in windows:
+        part = LogPart(("shop.000001", "id"), at(start), at(end), Ledger())
+        manifest = manifest_of("mysql", given.source, given.request.filter, [part], Conflicts())
+        write_manifest(given.starting_at(at(start)).request.out, manifest, {})
+
+    with pytest.raises(MalformedPlan, match="does not lead further"):
+        follow_plans.fn(given, Checkpoint(), certain=True)
+
+
+def test_plan_of_another_filter_is_refused(tmp_path: Path) -> None:
+    """What lies where the next plan goes, and is of something else, is left alone."""
+    given = PlanJob(PlanRequest("mysql", ("log",), str(tmp_path), "shop"))
+    part = LogPart(("shop.000001", "id"), Checkpoint(), at("shop.000001:400"), Ledger())
+    write_manifest(given.starting_at(Checkpoint()).request.out, manifest_of("mysql", given.source, {}, [part], Conflicts()), {})
+
+    with pytest.raises(InvalidCheckpoint, match="another log or filter"):
+        follow_plans.fn(given, Checkpoint(), certain=True)

@@ -86,7 +86,12 @@ def test_every_event_has_one_verdict_whatever_is_selected() -> None:
 
 @pytest.mark.parametrize(
     ("place", "error"),
-    [("{0}:77", InvalidCheckpoint), ("{0}:999999999", InvalidCheckpoint), ("other.000001:4", InvalidCheckpoint), ("{0}:x", InvalidCheckpoint)],
+    [
+        ("{0}:77", InvalidCheckpoint),
+        ("{0}:999999999", InvalidCheckpoint),
+        ("other.000001:4", InvalidCheckpoint),
+        ("{0}:x", InvalidCheckpoint),
+    ],
 )
 def test_a_checkpoint_that_is_no_place_of_this_log_is_refused(place: str, error: type[DblogError]) -> None:
     """Inside an event, past the end, in another file, or no position at all."""
