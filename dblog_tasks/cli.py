@@ -60,16 +60,16 @@ def plan(
     *,
     driver: Driver,
     out: Annotated[str, Parameter(help="Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
-    tables: Tables = [],  # noqa: B006 - the parser makes a new list
-    kinds: Kinds = [],  # noqa: B006
+    tables: Tables = [],
+    kinds: Kinds = [],
     since: Since = "",
     until: Until = "",
     start: Start = "",
     stop: Stop = "",
-    transactions: Transactions = [],  # noqa: B006
+    transactions: Transactions = [],
     where: Where = "",
     schema: Schema = "",
-    storage_options: StorageOptions = [],  # noqa: B006
+    storage_options: StorageOptions = [],
     source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
     resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
     jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
@@ -102,7 +102,7 @@ def plan(
 
 
 def _print_made(made: Plan) -> None:
-    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
+    from dblog_tasks.report import verdict
 
     print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
 
@@ -114,7 +114,7 @@ def show(
     *,
     as_: Annotated[Literal["summary", "sql", "redis", "json"], Parameter(name="--as", help="One screen, the undo for the database's own client, or everything.")] = "summary",
     mask: Annotated[bool, Parameter(help="Hide the values of sample rows in the summary.")] = False,
-    storage_options: StorageOptions = [],  # noqa: B006
+    storage_options: StorageOptions = [],
 ) -> int:
     """Show what a plan would do.
 
@@ -126,28 +126,28 @@ def show(
     return DONE
 
 
-def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one signature for all
-    from dblog_tasks.report import summary  # noqa: PLC0415
+def _summary(found: Plan, mask: bool) -> Iterator[str]:
+    from dblog_tasks.report import summary
 
     yield summary(found, mask=mask) + "\n"
 
 
-def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
-    from dblog_tasks.report import plan_json  # noqa: PLC0415
+def _json(found: Plan, mask: bool) -> Iterator[str]:
+    from dblog_tasks.report import plan_json
 
     yield orjson.dumps(plan_json(found), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
-    from dblog_tasks.mysql.sql import TransactionInfo, undo_script  # noqa: PLC0415
+def _sql(found: Plan, mask: bool) -> Iterator[str]:
+    from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 
     _check_driver(found, "mysql", "sql")
     steps = ((TransactionInfo(step.transaction.id if step.transaction else step.checkpoint.position.value), step.operation) for step in found.steps())
     return undo_script(steps, header=_header(found))
 
 
-def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
-    from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
+def _redis(found: Plan, mask: bool) -> Iterator[str]:
+    from dblog_tasks.redis.text import undo_text
 
     _check_driver(found, "redis", "redis")
     steps = ((step.transaction.id if step.transaction else None, step.operation.reverse()) for step in found.steps())
@@ -178,16 +178,16 @@ def events(
     *,
     driver: Driver,
     as_: Annotated[Literal["json", "text"], Parameter(name="--as", help="A JSON object or tab-separated text a line.")] = "text",
-    tables: Tables = [],  # noqa: B006
-    kinds: Kinds = [],  # noqa: B006
+    tables: Tables = [],
+    kinds: Kinds = [],
     since: Since = "",
     until: Until = "",
     start: Start = "",
     stop: Stop = "",
-    transactions: Transactions = [],  # noqa: B006
+    transactions: Transactions = [],
     where: Where = "",
     schema: Schema = "",
-    storage_options: StorageOptions = [],  # noqa: B006
+    storage_options: StorageOptions = [],
     source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
     whole_transactions: WholeTransactions = False,
     own_replays: OwnReplays = True,
@@ -298,15 +298,15 @@ def inspect(
     schema: Schema = "",
     since: Since = "",
     until: Until = "",
-    tables: Tables = [],  # noqa: B006
-    storage_options: StorageOptions = [],  # noqa: B006
+    tables: Tables = [],
+    storage_options: StorageOptions = [],
 ) -> int:
     """Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to paste.
 
     Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql
     """
-    from dblog_tasks.report import inspect_text  # noqa: PLC0415
-    from dblog_tasks.survey import survey  # noqa: PLC0415
+    from dblog_tasks.report import inspect_text
+    from dblog_tasks.survey import survey
 
     chosen = selection(tables=tables, since=since, until=until)
     found = survey(_progressing(_events(logs, driver, chosen, "", "", schema, storage_options, "", own_replays=True)))
@@ -320,7 +320,7 @@ def check(
     url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
     /,
     *,
-    storage_options: StorageOptions = [],  # noqa: B006
+    storage_options: StorageOptions = [],
 ) -> int:
     """Read a plan wholly: hashes, counts and ledger must agree.
 
@@ -332,7 +332,7 @@ def check(
     return DIFFERS if problems else DONE
 
 
-class _progress:  # noqa: N801 - used like a function
+class _progress:
     """A spinner with the last file's name on a terminal; nothing in a pipe."""
 
     def __init__(self, what: str) -> None:
@@ -341,7 +341,7 @@ class _progress:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Callable[[str], None]:
         if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415
+            from rich.console import Console
 
             self._status = Console(stderr=True).status(f"{self._what} …")
             self._status.start()

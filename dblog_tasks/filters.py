@@ -53,6 +53,7 @@ class ByDriver:
         return event is not None and event.source.driver == self.driver
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"driver": self.driver}
 
 
@@ -69,6 +70,7 @@ class BySource:
         return event is not None and event.source == Source(self.driver, self.name)
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"source": [self.driver, self.name]}
 
 
@@ -84,6 +86,7 @@ class ByKind:
         return event is not None and (event.kind == self.kind or getattr(event, "operation", None) == self.kind)
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"kind": self.kind}
 
 
@@ -114,6 +117,7 @@ class ByTable:
         return re.compile(translate(self.glob))
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"table": self.glob}
 
 
@@ -139,6 +143,7 @@ class ByTime:
         return (self.since is None or event.time >= self.since) and (self.until is None or event.time < self.until)
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"since": self.since and self.since.isoformat(), "until": self.until and self.until.isoformat()}
 
 
@@ -159,6 +164,7 @@ class ByPosition:
         return (not self.start or at > self.key(self.start)) and (not self.stop or at <= self.key(self.stop))
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"start": self.start.value, "stop": self.stop.value}
 
 
@@ -174,6 +180,7 @@ class ByTransaction:
         return event is not None and self.transaction in getattr(event, "transaction_names", (event.transaction,))
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"transaction": self.transaction}
 
 
@@ -193,6 +200,7 @@ class ByRow:
         return any(map_pair(self.test.bind(table), rows))
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"where": self.test.text}
 
 
@@ -219,6 +227,7 @@ class AnyOf:
         return event is not None and any(predicate(event) for predicate in self.predicates)
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"any": [predicate_json(predicate) for predicate in self.predicates]}
 
 
@@ -240,6 +249,7 @@ class Not:
         return event is not None and not self.predicate(event)
 
     def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
         return {"not": predicate_json(self.predicate)}
 
 
@@ -297,6 +307,6 @@ def filter_events(events: Iterable[Event | None], *predicates: Predicate | None)
     return (event for event in events if event is not None and all(predicate(event) for predicate in wanted))
 
 
-def bodies(events: Iterable[Event | None], type: type[T]) -> Iterator[T]:  # noqa: A002 - the public name
+def bodies(events: Iterable[Event | None], type: type[T]) -> Iterator[T]:
     """Yield the bodies of this type; events with other bodies are passed over."""
     return (event.body for event in events if event is not None and isinstance(event.body, type))

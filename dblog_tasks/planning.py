@@ -23,7 +23,19 @@ from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_opt
 from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges, Source
-from dblog_tasks.filters import ByTime, ByTransaction, Predicate, any_of, by_kind, by_row, by_table, by_time, by_transaction, not_, predicate_json
+from dblog_tasks.filters import (
+    ByTime,
+    ByTransaction,
+    Predicate,
+    any_of,
+    by_kind,
+    by_row,
+    by_table,
+    by_time,
+    by_transaction,
+    not_,
+    predicate_json,
+)
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.plan import CONFLICTS, STEPS, Conflicts, LogPart, PartWriter, Plan, SegmentWriter, manifest_of
 from dblog_tasks.storage import LogFile
@@ -105,7 +117,7 @@ def selection(
     if since or until:
         chosen.append(by_time(parse_time(since, "--since") if since else None, parse_time(until, "--until") if until else None))
     if where:
-        from dblog_tasks.expression import parse  # noqa: PLC0415 - its parser takes long to import
+        from dblog_tasks.expression import parse
 
         chosen.append(by_row(parse(where)))
     return tuple(chosen)

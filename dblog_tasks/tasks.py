@@ -307,7 +307,7 @@ def _link(url: str) -> str:
 
 
 def radius(plan: Plan) -> str:
-    """Return what a plan touches as Markdown: verdict, tables, biggest and partly selected transactions, conflicts; no value of a row."""
+    """Return what a plan touches as Markdown: verdict, tables, transactions, conflicts. No value of a row is in it."""
     manifest = plan.manifest
     chosen, found = manifest["transactions"], manifest["conflicts"]
     tables = [
@@ -321,7 +321,7 @@ def radius(plan: Plan) -> str:
         f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {_cell(start or 'the beginning')} up to {_cell(end)}",
         _markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
         _markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
-        f"Later changes to these rows, known up to {_cell(known['position'] or 'nowhere')}: **{found['hard']} hard**, {found['soft']} soft.",
+        f"Later changes to these rows, known up to {_cell(known['position'] or '-')}: **{found['hard']} hard**, {found['soft']} soft.",
     ]
     if chosen["partly_selected"]:
         also = ", ".join(_cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
@@ -392,7 +392,7 @@ def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Commit
 def _result(state: State[Any], where: str) -> Any:
     try:
         return state.result()
-    except Exception:  # noqa: BLE001 - a result can be lost in as many ways as there are places to keep it
+    except Exception:
         raise InvalidCheckpoint(
             "the checkpoint cannot be read: its result was lost, or lies where this machine cannot reach it",
             where=where,

@@ -88,7 +88,7 @@ def row_changes(draw: st.DrawFn, known: Sequence[Table]) -> RowChanges:
 @st.composite
 def transactions(draw: st.DrawFn, name: int) -> Transaction:
     """A transaction with all a log may tell of it."""
-    zone = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2106, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))  # noqa: DTZ001
+    zone = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2106, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
     texts = st.lists(words, max_size=2).map(tuple)
     start, end = Position("made", f"log:{draw(words)}"), Position("made", draw(words))
     return Transaction(f"{name}", start, end, draw(zone), draw(texts), draw(st.integers(0, 1 << 32)), draw(texts), draw(texts))

@@ -43,14 +43,14 @@ MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
 HEADER_SIZE = 19
 CRC_SIZE = 4
-EVENT_SIZE_MAX = 0x7FFF_FFFF  # beyond what any server writes (1 GiB packets); a larger size is damage
+EVENT_SIZE_MAX = (1 << 30) + (1 << 20)  # a packet of 1 GiB and its header; a larger size is damage
 FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
 FLAG_ARTIFICIAL = 0x20
 FLAG_RELAY = 0x40
 
 _HEADER = Struct("<IBIIIH")
 _CRC = Struct("<I")
-assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
+assert _HEADER.size == HEADER_SIZE
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
 RAND, USER_VAR, FORMAT_DESCRIPTION, XID, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY, TABLE_MAP = 13, 14, 15, 16, 17, 18, 19
@@ -265,33 +265,18 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
             if stop > len(data):
                 break
             end = at + stop
-            if next_position != end & 0xFFFF_FFFF and next_position and not flags & (FLAG_RELAY | FLAG_ARTIFICIAL):
-                raise MalformedLog(
-                    f"the event says that it ends at {next_position}, it ends at {end & 0xFFFF_FFFF}",
-                    where=f"{name}:{end - size}",
-                    hint="bytes are missing or doubled",
-                )
             if event_type == FORMAT_DESCRIPTION:
                 known = read_format(data[yielded + HEADER_SIZE : stop], f"{name}:{end - size}")
                 checksum = known.checksum
-                if known.summed:
-                    _check_description(data[yielded:stop], checksum, f"{name}:{end - size}")
-            elif checksum and crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]:
-                raise MalformedLog(
-                    "checksum of the event does not match its bytes",
-                    where=f"{name}:{end - size}",
-                    hint="the file is damaged: copy it again",
+                _check_description(data[yielded:stop], known, f"{name}:{end - size}")
+            elif checksum and (size < HEADER_SIZE + CRC_SIZE or crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]):
+                raise _unlike(_CHECKSUM, f"{name}:{end - size}")
+            elif known is None or event_type == START_ENCRYPTION:
+                raise _unreadable(event_type, f"{name}:{end - size}")
+            if next_position != end & 0xFFFF_FFFF and next_position and not flags & (FLAG_RELAY | FLAG_ARTIFICIAL):
+                raise _unlike(
+                    f"the event says that it ends at {next_position}", f"{name}:{end - size}", "bytes are missing or doubled before it"
                 )
-            elif known is None:
-                raise MalformedLog("the first event is no format description", where=f"{name}:{end - size}")
-            elif event_type == START_ENCRYPTION:
-                raise UnsupportedLog(
-                    "the binary log is encrypted (encrypt_binlog)",
-                    where=name,
-                    hint="fetch it through the server: mariadb-binlog --read-from-remote-server --raw",
-                )
-            if size < HEADER_SIZE + checksum:
-                raise MalformedLog(f"event of {size} bytes, too small for its checksum", where=f"{name}:{end - size}")
             yield Frame(event_type, timestamp, server_id, flags, end, data, yielded, size, stop - checksum)
             yielded = stop
         at += yielded
@@ -338,15 +323,33 @@ def _bad_size(size: int, rest: bytes, where: str) -> MalformedLog:
     )
 
 
-def _check_description(event: bytes, checksum: int, where: str) -> None:
+_CHECKSUM = "the checksum of the event does not match its bytes"
+
+
+def _unlike(what: str, where: str, hint: str = "the file is damaged: copy it again") -> MalformedLog:
+    return MalformedLog(what, where=where, hint=hint)
+
+
+def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:
+    """What cannot be read: an encrypted log, or one whose first event is no format description."""
+    if event_type == START_ENCRYPTION:
+        return UnsupportedLog(
+            "the binary log is encrypted (encrypt_binlog)",
+            where=where,
+            hint="fetch it through the server: mariadb-binlog --read-from-remote-server --raw",
+        )
+    return MalformedLog("the first event is no format description", where=where)
+
+
+def _check_description(event: bytes, known: Format, where: str) -> None:
     """The checksum is of the event as it was before the server set or cleared the in-use flag; it is there even where no event has one."""
+    if not known.summed:
+        return
     plain = bytearray(event)
     plain[17] &= ~FLAG_IN_USE & 0xFF
     stored = int.from_bytes(event[-CRC_SIZE:], "little")
-    if crc32(plain[:-CRC_SIZE]) != stored and (stored or checksum):
-        raise MalformedLog(
-            "checksum of the format description does not match its bytes", where=where, hint="the file is damaged: copy it again"
-        )
+    if crc32(plain[:-CRC_SIZE]) != stored and (stored or known.checksum):
+        raise _unlike("the checksum of the format description does not match its bytes", where)
 
 
 class HeaderCount:

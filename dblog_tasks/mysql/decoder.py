@@ -21,13 +21,13 @@ from zlib import error as ZlibError
 
 from dblog_tasks import ledger as words, storage
 from dblog_tasks.backend import OpenOptions, check_cancelled
-from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, MalformedLog
+from dblog_tasks.errors import InvalidCheckpoint, MalformedLog
 from dblog_tasks.event import Checkpoint, Omission, Position, RowChanges, Source, Transaction
 from dblog_tasks.filters import EVENT, ROW, TABLE, TRANSACTION, Predicate, bind_rows, reason_of, scope_of
 from dblog_tasks.mysql import binlog, bodies
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.rows import UPDATE
-from dblog_tasks.mysql.transactions import DEFINITION, INCIDENT, PAYLOAD, NOT_COMMITTED, ROWS, STATEMENT, Gatherer, Group, Touch
+from dblog_tasks.mysql.transactions import DEFINITION, INCIDENT, NOT_COMMITTED, PAYLOAD, ROWS, STATEMENT, Gatherer, Group, Touch
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog
@@ -470,9 +470,9 @@ def _catalog(options: OpenOptions) -> Catalog | None:
     if not options.schema:
         return None
     if options.schema.startswith("mysql://"):
-        from dblog_tasks.mysql.catalog import live_catalog  # noqa: PLC0415 - an extra
+        from dblog_tasks.mysql.catalog import live_catalog
 
         return live_catalog(options.schema)
-    from dblog_tasks.mysql.catalog import read_schema  # noqa: PLC0415 - its parser takes long to import
+    from dblog_tasks.mysql.catalog import read_schema
 
     return read_schema(storage.read_file(options.schema, options.storage_options).decode("utf-8", "surrogateescape"))

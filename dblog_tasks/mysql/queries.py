@@ -54,7 +54,8 @@ def classify(text: bytes) -> str:
     """Return the kind of a statement: one of this module's constants."""
     head = text[:HEAD]
     start = _COMMENT.match(head)
-    words, at = [], start.end() if start else 0
+    words: list[str] = []
+    at = start.end() if start else 0
     while len(words) < _WORDS_MAX and (found := _WORD.match(head, at)):
         words.append(found[1].decode().upper())
         at = found.end()
