@@ -8,7 +8,7 @@ export PYTHON
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: environment servers ## damage a small shop on a server of its own, plan the undo and apply it
+demo: environment ## plan the undo of a small accident from the log that ships, on Prefect's own temporary server
 	$(RUN)python flows/demo.py
 
 test: environment servers ## all tests; those with real servers start and stop their own

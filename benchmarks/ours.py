@@ -35,8 +35,8 @@ def plan(log: str, out: str) -> None:
 
 def peer(socket: str, log: str, end: str) -> None:
     """Decode the log with mysql-replication, which reads from a server."""
-    from pymysqlreplication import BinLogStreamReader
-    from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
+    from pymysqlreplication import BinLogStreamReader  # noqa: PLC0415 - only in the benchmarks' environment
+    from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent  # noqa: PLC0415
 
     stream = BinLogStreamReader(
         connection_settings={"unix_socket": socket, "user": "root"},

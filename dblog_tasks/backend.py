@@ -207,7 +207,7 @@ def register(backend: Backend | None) -> None:
     default_registry.register(backend)
 
 
-def open(driver: str, **options: Any) -> Decoder[Event]:
+def open(driver: str, **options: Any) -> Decoder[Event]:  # noqa: A001 - the public name
     """Open a log of the default registry.
 
     Keywords: source, path, dsn, reader, cancel, checkpoint, selection, stop, storage_options, schema (see OpenOptions). A

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 import os
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 import orjson
@@ -21,7 +21,12 @@ from dblog_tasks.errors import DblogError, InvalidInput
 from dblog_tasks.event import Checkpoint, Event, Position, RowChanges, Source
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, find_files, make_plan, selection
+from dblog_tasks.recovery import RecoveryStep
 
+if TYPE_CHECKING:
+    from dblog_tasks.mysql.sql import TransactionInfo
+
+STATEMENT_MAX = 120  # characters of a statement above its undo
 DONE, USAGE, INCOMPLETE, DIFFERS, INTERRUPTED = 0, 1, 3, 5, 130
 
 app = App(
@@ -33,22 +38,27 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-Logs = Annotated[list[str], Parameter(help="Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).", show_default=False)]
+
+def _given(help: str, name: str | None = None) -> Parameter:  # noqa: A002 - the parser's word
+    """An option whose default is nothing, so none is shown."""
+    return Parameter(name=name, help=help, show_default=False)
+
+
+Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
 Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
-Tables = Annotated[list[str], Parameter(name="--table", help="Only these tables: a glob over schema.table, or over the name alone; !GLOB leaves out.", show_default=False)]
-Kinds = Annotated[list[str], Parameter(name="--kind", help="Only these: insert, update, delete, or the log's own names; !KIND leaves out.", show_default=False)]
-Since = Annotated[str, Parameter(help="Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.", show_default=False)]
-Until = Annotated[str, Parameter(help="Transactions committed before this time.", show_default=False)]
-Start = Annotated[str, Parameter(help="Events after this position: mysql-bin.000007:4523.", show_default=False)]
-Stop = Annotated[str, Parameter(help="Events up to and including this position.", show_default=False)]
-Transactions = Annotated[
-    list[str], Parameter(name="--transaction", help="Only these: GTID, xid, or the position where it starts; !ID leaves out.", show_default=False)
-]
-Where = Annotated[str, Parameter(help="Only rows for which this holds: \"status = 'paid' AND after.total = 0\".", show_default=False)]
-Schema = Annotated[str, Parameter(help="CREATE TABLE statements, or a DSN, where the log has no column names.", show_default=False)]
-StorageOptions = Annotated[
-    list[str], Parameter(name="--storage-option", help="K=V for the store; secrets as K=env:NAME.", show_default=False)
-]
+Tables = Annotated[list[str], _given("Only these tables: a glob over schema.table, or over the name alone; !GLOB leaves out.", "--table")]
+Kinds = Annotated[list[str], _given("Only these: insert, update, delete, or the log's own names; !KIND leaves out.", "--kind")]
+Since = Annotated[str, _given("Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.")]
+Until = Annotated[str, _given("Transactions committed before this time.")]
+Start = Annotated[str, _given("Events after this position: mysql-bin.000007:4523.")]
+Stop = Annotated[str, _given("Events up to and including this position.")]
+Transactions = Annotated[list[str], _given("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")]
+Where = Annotated[str, _given("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")]
+Schema = Annotated[str, _given("CREATE TABLE statements, or a DSN, where the log has no column names.")]
+StorageOptions = Annotated[list[str], _given("K=V for the store; secrets as K=env:NAME.", "--storage-option")]
+SourceName = Annotated[str, _given("Name of whose log it is.")]
+Form = Annotated[Literal["summary", "sql", "redis", "json"], Parameter("--as", help="One screen, the undo for a client, or everything.")]
+LineForm = Annotated[Literal["json", "text"], Parameter("--as", help="A JSON object or tab-separated text a line.")]
 WholeTransactions = Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")]
 OwnReplays = Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")]
 
@@ -60,17 +70,17 @@ def plan(
     *,
     driver: Driver,
     out: Annotated[str, Parameter(help="Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
-    tables: Tables = [],
-    kinds: Kinds = [],
+    tables: Tables = [],  # noqa: B006
+    kinds: Kinds = [],  # noqa: B006
     since: Since = "",
     until: Until = "",
     start: Start = "",
     stop: Stop = "",
-    transactions: Transactions = [],
+    transactions: Transactions = [],  # noqa: B006
     where: Where = "",
     schema: Schema = "",
-    storage_options: StorageOptions = [],
-    source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
+    storage_options: StorageOptions = [],  # noqa: B006
+    source: SourceName = "",
     resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
     jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
     whole_transactions: WholeTransactions = False,
@@ -97,12 +107,15 @@ def plan(
     )
     with _progress("reading") as advance:
         made = make_plan(request, jobs=jobs, progress=lambda part: advance(part.log[0]))
+    if made is None:
+        print(f"nothing new since the last plan in {out}")
+        return DONE
     _print_made(made)
     return INCOMPLETE if made.ledger.omitted or made.manifest["conflicts"]["hard"] else DONE
 
 
 def _print_made(made: Plan) -> None:
-    from dblog_tasks.report import verdict
+    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
 
     print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
 
@@ -112,9 +125,9 @@ def show(
     url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
     /,
     *,
-    as_: Annotated[Literal["summary", "sql", "redis", "json"], Parameter(name="--as", help="One screen, the undo for the database's own client, or everything.")] = "summary",
+    as_: Form = "summary",
     mask: Annotated[bool, Parameter(help="Hide the values of sample rows in the summary.")] = False,
-    storage_options: StorageOptions = [],
+    storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Show what a plan would do.
 
@@ -126,28 +139,39 @@ def show(
     return DONE
 
 
-def _summary(found: Plan, mask: bool) -> Iterator[str]:
-    from dblog_tasks.report import summary
+def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one signature for all
+    from dblog_tasks.report import summary  # noqa: PLC0415
 
     yield summary(found, mask=mask) + "\n"
 
 
-def _json(found: Plan, mask: bool) -> Iterator[str]:
-    from dblog_tasks.report import plan_json
+def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.report import plan_json  # noqa: PLC0415
 
     yield orjson.dumps(plan_json(found), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _sql(found: Plan, mask: bool) -> Iterator[str]:
-    from dblog_tasks.mysql.sql import TransactionInfo, undo_script
+def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.mysql.sql import TransactionInfo, undo_script  # noqa: PLC0415
 
     _check_driver(found, "mysql", "sql")
-    steps = ((TransactionInfo(step.transaction.id if step.transaction else step.checkpoint.position.value), step.operation) for step in found.steps())
+    steps = ((_transaction_info(step), step.operation) for step in found.steps())
     return undo_script(steps, header=_header(found))
 
 
-def _redis(found: Plan, mask: bool) -> Iterator[str]:
-    from dblog_tasks.redis.text import undo_text
+def _transaction_info(step: RecoveryStep) -> TransactionInfo:
+    from dblog_tasks.mysql.sql import TransactionInfo  # noqa: PLC0415
+
+    transaction = step.transaction
+    if transaction is None:
+        return TransactionInfo(step.checkpoint.position.value)
+    committed = f"committed {transaction.time.isoformat()}" if transaction.time else ""
+    said = " ".join(transaction.statements[0].split())[:STATEMENT_MAX] if transaction.statements else ""
+    return TransactionInfo(transaction.id, "; ".join(part for part in (committed, transaction.start.value, said) if part))
+
+
+def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+    from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
 
     _check_driver(found, "redis", "redis")
     steps = ((step.transaction.id if step.transaction else None, step.operation.reverse()) for step in found.steps())
@@ -164,10 +188,11 @@ def _check_driver(found: Plan, driver: str, form: str) -> None:
 
 def _header(found: Plan) -> list[str]:
     conflicts, ledger = found.manifest["conflicts"], found.ledger
+    known = conflicts["known_up_to"]["position"]
     return [
         f"plan {found.id} of {found.manifest['source']['name']}: {ledger.rows_undone} rows, {found.manifest['transactions']['count']} transactions",
         f"log {found.start.position.value or 'from the beginning'} to {found.end.position.value}",
-        f"{ledger.omitted.total()} events omitted; {conflicts['hard']} hard and {conflicts['soft']} soft conflicts known up to {conflicts['known_up_to']['position']}",
+        f"{ledger.omitted.total()} events omitted; {conflicts['hard']} hard and {conflicts['soft']} soft conflicts known up to {known}",
     ]
 
 
@@ -177,18 +202,18 @@ def events(
     /,
     *,
     driver: Driver,
-    as_: Annotated[Literal["json", "text"], Parameter(name="--as", help="A JSON object or tab-separated text a line.")] = "text",
-    tables: Tables = [],
-    kinds: Kinds = [],
+    as_: LineForm = "text",
+    tables: Tables = [],  # noqa: B006
+    kinds: Kinds = [],  # noqa: B006
     since: Since = "",
     until: Until = "",
     start: Start = "",
     stop: Stop = "",
-    transactions: Transactions = [],
+    transactions: Transactions = [],  # noqa: B006
     where: Where = "",
     schema: Schema = "",
-    storage_options: StorageOptions = [],
-    source: Annotated[str, Parameter(help="Name of whose log it is.", show_default=False)] = "",
+    storage_options: StorageOptions = [],  # noqa: B006
+    source: SourceName = "",
     whole_transactions: WholeTransactions = False,
     own_replays: OwnReplays = True,
 ) -> int:
@@ -198,7 +223,8 @@ def events(
     """
     chosen = selection(tables=tables, kinds=kinds, since=since, until=until, transactions=transactions, where=where)
     form = FORMS[as_]
-    for event in _events(logs, driver, chosen, start, stop, schema, storage_options, source, whole_transactions=whole_transactions, own_replays=own_replays):
+    flags = {"whole_transactions": whole_transactions, "own_replays": own_replays}
+    for event in _events(logs, driver, chosen, start, stop, schema, storage_options, source, **flags):
         sys.stdout.write(form(event))
     return DONE
 
@@ -215,7 +241,8 @@ def _events(
     **flags: bool,
 ) -> Iterator[Event]:
     options = storage.parse_storage_options(storage_options, os.environ)
-    request = PlanRequest(driver, tuple(logs), "", start=Checkpoint(position=Position(driver, start)), stop=Position(driver, stop), storage_options=options)
+    place = Checkpoint(position=Position(driver, start))
+    request = PlanRequest(driver, tuple(logs), "", start=place, stop=Position(driver, stop), storage_options=options)
     with default_registry.get(driver).open(
         open_options(
             source=Source(driver, source) if source else None,
@@ -298,15 +325,15 @@ def inspect(
     schema: Schema = "",
     since: Since = "",
     until: Until = "",
-    tables: Tables = [],
-    storage_options: StorageOptions = [],
+    tables: Tables = [],  # noqa: B006
+    storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to paste.
 
     Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql
     """
-    from dblog_tasks.report import inspect_text
-    from dblog_tasks.survey import survey
+    from dblog_tasks.report import inspect_text  # noqa: PLC0415
+    from dblog_tasks.survey import survey  # noqa: PLC0415
 
     chosen = selection(tables=tables, since=since, until=until)
     found = survey(_progressing(_events(logs, driver, chosen, "", "", schema, storage_options, "", own_replays=True)))
@@ -320,7 +347,7 @@ def check(
     url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
     /,
     *,
-    storage_options: StorageOptions = [],
+    storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Read a plan wholly: hashes, counts and ledger must agree.
 
@@ -332,7 +359,7 @@ def check(
     return DIFFERS if problems else DONE
 
 
-class _progress:
+class _progress:  # noqa: N801 - used like a function
     """A spinner with the last file's name on a terminal; nothing in a pipe."""
 
     def __init__(self, what: str) -> None:
@@ -341,7 +368,7 @@ class _progress:
 
     def __enter__(self) -> Callable[[str], None]:
         if sys.stderr.isatty():
-            from rich.console import Console
+            from rich.console import Console  # noqa: PLC0415
 
             self._status = Console(stderr=True).status(f"{self._what} …")
             self._status.start()

@@ -87,7 +87,7 @@ class Expression:
     def bind(self, table: Table) -> Test:
         """Return the test of a row before and after. Raises InvalidInput for a column the table lacks or cannot compare so."""
         source = _Source(table)
-        holds = eval(f"lambda row, before, after: {source.condition(self.condition)}", source.names)
+        holds = eval(f"lambda row, before, after: {source.condition(self.condition)}", source.names)  # noqa: S307 - numbers and names of ours
         if not source.bare:
             return lambda before, after: holds(None, before, after)
         return lambda before, after: (
@@ -99,7 +99,7 @@ def parse(text: str) -> Expression:
     """Return the condition the text says. Raises InvalidInput, with the place, for anything the grammar above does not have."""
     if len(text) > LENGTH_MAX:
         raise InvalidInput(f"the condition has {len(text)} characters, expected at most {LENGTH_MAX}")
-    from sqlglot.dialects.mysql import MySQL
+    from sqlglot.dialects.mysql import MySQL  # noqa: PLC0415 - slow to import, and few runs have a condition
 
     try:
         tokens = MySQL().tokenize(text)
@@ -108,7 +108,7 @@ def parse(text: str) -> Expression:
     checked = list(_checked(text, tokens))
     try:
         (node,) = MySQL().parser().parse(checked, text)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - likewise, and what is not exactly one condition
         at = [(found["line"], found["col"]) for found in getattr(error, "errors", ())]
         start, end = next(((token.start, token.end + 1) for token in checked if (token.line, token.col) in at), (0, len(text)))
         deep = isinstance(error, RecursionError)
@@ -128,7 +128,7 @@ def _refuse_node(text: str, node: Any, why: str) -> NoReturn:
 
 def _checked(text: str, tokens: list[Any]) -> Iterator[Any]:
     """Yield the tokens, any other word as a column's name. Refuses what the grammar has no place for, comments, and deep nesting."""
-    from sqlglot import TokenType
+    from sqlglot import TokenType  # noqa: PLC0415 - as above
 
     literals = {TokenType.STRING, TokenType.NUMBER, TokenType.HEX_STRING, TokenType.IDENTIFIER}
     done, previous, nots = 0, "", 0
@@ -390,7 +390,7 @@ def _plain_digits(value: Any) -> Decimal | None:
 
 
 def _not_nan(value: Any) -> float | None:
-    return value if value == value else None
+    return value if value == value else None  # noqa: PLR0124 - NaN is not itself
 
 
 def _text(value: Any) -> str | None:

@@ -307,6 +307,6 @@ def filter_events(events: Iterable[Event | None], *predicates: Predicate | None)
     return (event for event in events if event is not None and all(predicate(event) for predicate in wanted))
 
 
-def bodies(events: Iterable[Event | None], type: type[T]) -> Iterator[T]:
+def bodies(events: Iterable[Event | None], type: type[T]) -> Iterator[T]:  # noqa: A002 - the public name
     """Yield the bodies of this type; events with other bodies are passed over."""
     return (event.body for event in events if event is not None and isinstance(event.body, type))

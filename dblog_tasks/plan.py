@@ -14,7 +14,7 @@ with the beginning of the SHA-256 of its lines: what two attempts write differs 
     {"at": position, "in": transaction, "database": n, "do": […], "undo": […], "grade": …}
     {"at": position, "in": transaction, "operation": …}                      of a backend's own: as it is, already the undo
 
-Values: JSON's own; bytes are {"base64": …}; null is NULL. Decimals and temporals are text.
+Values: JSON's own; bytes are {"base64": …}; integers of more than 64 bits {"integer": "0x…"}; null is NULL. Decimals and temporals are text.
 
 The plan id is the SHA-256 over driver, source, filter, logs, both checkpoints and the hashes of steps and omitted: the same log
 and filter give the same id wherever the plan lies.
@@ -115,7 +115,7 @@ class SegmentWriter:
 
     def add(self, line: Any, *, events: int = 0, rows: int = 0) -> bool:
         """Add a line; return whether the segment is full and was written."""
-        data = orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+        data = _dumped(line)
         self._lines.append(data)
         self._size += len(data)
         self._events += events
@@ -132,6 +132,21 @@ class SegmentWriter:
         storage.write_file(storage.join(self._folder, name), zstandard.compress(lines, 3), self._options)
         self.segments.append(Segment(self._kind, name, digest, len(lines), self._events, self._rows))
         self._lines, self._size, self._events, self._rows = [], 0, 0, 0
+
+
+def _dumped(line: Any) -> bytes:
+    try:
+        return orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits
+        return orjson.dumps(_wide(line), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _wide(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _wide(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wide(member) for member in value]
+    return {"integer": hex(value)} if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64 else value
 
 
 def _plain(value: Any) -> Any:
@@ -362,7 +377,14 @@ def manifest_of(driver: str, source: Source, filters: Any, parts: Sequence[LogPa
         "conflicts": conflicts.to_json(),
         "segments": [segment.to_json() for part in parts for segment in part.segments] + [segment.to_json() for segment in conflicts.segments],
     }
-    return {"plan": plan_id(manifest), **manifest}
+    manifest = {"plan": plan_id(manifest), **manifest}
+    return {**manifest, "sha256": _seal(manifest)}
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    """Return the hash of all that a manifest says, so that a change in what the plan id leaves out is seen too."""
+    said = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +428,8 @@ class Plan:
     def lines(self, segment: Segment) -> Iterator[JsonObject]:
         """Yield the lines of a segment in log order. Raises MalformedPlan when they are not what the manifest says."""
         where = storage.join(self.url, segment.name)
+        if not storage.exists(where, self.storage_options):
+            raise MalformedPlan("a segment of the plan is missing", where=where, hint="make the plan again")
         data = storage.read_file(where, self.storage_options)
         try:
             with zstandard.ZstdDecompressor().stream_reader(data) as reader:
@@ -466,7 +490,11 @@ def _row(values: list[Any] | None) -> tuple[Any, ...] | None:
 def _unpacked(values: list[Any] | None) -> Any:
     if values is None:
         return None
-    return tuple(b64decode(value["base64"]) if isinstance(value, dict) else value for value in values)
+    return tuple(_unwrapped(value) if isinstance(value, dict) else value for value in values)
+
+
+def _unwrapped(value: Mapping[str, str]) -> bytes | int:
+    return b64decode(value["base64"]) if "base64" in value else int(value["integer"], 16)
 
 
 def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
@@ -482,8 +510,8 @@ def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
         manifest = orjson.loads(storage.read_file(where, storage_options, MANIFEST_MAX))
         if manifest["format"] != FORMAT:
             raise MalformedPlan(f"format {manifest['format']!r:.40}, expected {FORMAT!r}", where=where)
-        if plan_id(manifest) != manifest["plan"]:
-            raise MalformedPlan("the manifest is not the one that was written: its id does not match", where=where, hint="make the plan again")
+        if plan_id(manifest) != manifest["plan"] or _seal(manifest) != manifest["sha256"]:
+            raise MalformedPlan("the manifest is not the one that was written: its hash does not match", where=where, hint="make the plan again")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise MalformedPlan("the manifest cannot be read", where=where, hint="make the plan again") from None
     return Plan(url, manifest, storage_options)

@@ -21,7 +21,7 @@ from typing import Any
 from dblog_tasks import plan as plans, storage
 from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
 from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
-from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, TruncatedLog
+from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges, Source
 from dblog_tasks.filters import (
     ByTime,
@@ -117,7 +117,7 @@ def selection(
     if since or until:
         chosen.append(by_time(parse_time(since, "--since") if since else None, parse_time(until, "--until") if until else None))
     if where:
-        from dblog_tasks.expression import parse
+        from dblog_tasks.expression import parse  # noqa: PLC0415 - its parser takes long to import
 
         chosen.append(by_row(parse(where)))
     return tuple(chosen)
@@ -209,14 +209,17 @@ def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEv
     draft = manifest_of(request.driver, source, request.filter, parts, Conflicts())
     conflicts = _conflicts(request, Plan(request.out, draft, request.storage_options), cancel)
     manifest = manifest_of(request.driver, source, request.filter, parts, conflicts)
-    return plans.write_manifest(request.out, manifest, request.storage_options)
+    made = plans.write_manifest(request.out, manifest, request.storage_options)
+    if made.id != manifest["plan"] and not request.resume:
+        raise OutputExists("another plan was finished here meanwhile", where=request.out, hint="give another --out")
+    return made
 
 
 def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
     missing = _asked_for(request.selection) - {name for part in parts for name in part.named}
     if missing:
         raise InvalidInput(
-            f"transaction {sorted(missing)[0]} is not in these logs, or the other filters leave nothing of it",
+            f"transaction {min(missing)} is not in these logs, or the other filters leave nothing of it",
             hint="`dblog inspect` names the transactions of a log",
         )
     spans = [part.span for part in parts if part.span]
@@ -283,14 +286,14 @@ def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:
                 yield step.checkpoint.position.value, step.operation.reverse()
 
 
-def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None = None, cancel: CancelEvent | None = None) -> Plan:
+def make_plan(
+    request: PlanRequest, *, jobs: int = 1, progress: Progress | None = None, cancel: CancelEvent | None = None
+) -> Plan | None:
     """Make a plan from beginning to end in this process, or in `jobs` processes; nothing is left behind when it fails.
 
-    With `request.resume`, a plan that was finished for the same start is returned as it is. Raises DblogError.
+    With `request.resume` None is returned when nothing came since the last plan. Raises DblogError.
     """
     request = located(request)
-    if request.resume and storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
-        return plans.read_plan(request.out, request.storage_options)
     if not request.resume:
         plans.refuse_existing(request.out, request.storage_options)
     existed = bool(storage.list_folder(request.out, request.storage_options))
@@ -301,11 +304,18 @@ def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None 
             parts.append(part)
             if progress:
                 progress(part)
-        return finish_plan(request, parts, cancel)
-    except (DblogError, KeyboardInterrupt):
-        if not existed and not request.resume:
+        ready = ready_parts(parts, request.start)
+        return finish_plan(request, ready, cancel) if ready or not request.resume else None
+    except BaseException:
+        if not existed and not request.resume and not storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
             storage.remove_folder(request.out, request.storage_options)
         raise
+
+
+def ready_parts(parts: Sequence[LogPart], start: Checkpoint) -> list[LogPart]:
+    """Return the parts that lead further than `start`: a file that is being begun has no end yet and waits."""
+    ready = [part for part in parts if part.end.position]
+    return [] if all(part.end.position == start.position for part in ready) else ready
 
 
 def _parts(request: PlanRequest, files: Sequence[LogFile], jobs: int, cancel: CancelEvent | None) -> Iterator[LogPart]:
@@ -317,13 +327,20 @@ def _parts(request: PlanRequest, files: Sequence[LogFile], jobs: int, cancel: Ca
 
 
 def located(request: PlanRequest) -> PlanRequest:
-    """Return the request with the plan's own folder as `out`; with `resume`, named by source, filter and start, which is where the last plan ended."""
+    """Return the request with the plan's own folder as `out`.
+
+    With `resume` that is named by source, filter and start, and the start is where the last plan ended.
+    """
     if not request.resume:
         return request
-    stem = folder_stem(request)
-    last = last_plan(request.out, stem, request.storage_options, default_registry.get(request.driver))
+    last = last_plan(request.out, folder_stem(request), request.storage_options, default_registry.get(request.driver))
     start = last.end if last else request.start
-    return replace(request, start=start, out=storage.join(request.out, f"{stem}{slug(start.position.value or 'begin')}"))
+    return replace(request, start=start, out=folder_of(request, start))
+
+
+def folder_of(request: PlanRequest, start: Checkpoint) -> str:
+    """Return where the plan of this source and filter that starts there lies; `request.out` holds the plans."""
+    return storage.join(request.out, f"{folder_stem(request)}{slug(start.position.value or 'begin')}")
 
 
 def folder_stem(request: PlanRequest) -> str:

@@ -100,7 +100,7 @@ class PlanJob:
 
     def starting_at(self, start: Checkpoint) -> PlanJob:
         """Return the job of the one plan that starts there, in its own folder."""
-        return replace(self, request=replace(self.request, start=start, out=_folder(self.request, start)))
+        return replace(self, request=replace(self.request, start=start, out=planning.folder_of(self.request, start)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,8 @@ def follow_plans(job: PlanJob, start: Checkpoint, *, certain: bool) -> FinishedP
 
 def _chain(request: PlanRequest, start: Checkpoint) -> Iterator[Plan]:
     passed = {start.position.value}
-    while storage.exists(storage.join(_folder(request, start), plans.MANIFEST), request.storage_options):
-        plan = plans.read_plan(_folder(request, start), request.storage_options)
+    while storage.exists(storage.join(planning.folder_of(request, start), plans.MANIFEST), request.storage_options):
+        plan = plans.read_plan(planning.folder_of(request, start), request.storage_options)
         ours = (request.driver, request.source, request.filter, start.position, start.log or plan.start.log)
         if ours != (plan.manifest["driver"], plan.manifest["source"]["name"], plan.manifest["filter"], plan.start.position, plan.start.log):
             raise InvalidCheckpoint("the plan here is of another log or filter", where=plan.url, hint="give another out, or remove it")
@@ -217,10 +217,6 @@ def _refuse_overlap(request: PlanRequest, start: Checkpoint) -> None:
             where=request.out,
             hint=f"give another out to plan that part again, or start_at {last.end.position.value} to go on after them",
         )
-
-
-def _folder(request: PlanRequest, start: Checkpoint) -> str:
-    return storage.join(request.out, f"{planning.folder_stem(request)}{planning.slug(start.position.value or 'begin')}")
 
 
 def opened(job: PlanJob) -> PlanRequest:
@@ -392,7 +388,7 @@ def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Commit
 def _result(state: State[Any], where: str) -> Any:
     try:
         return state.result()
-    except Exception:
+    except Exception:  # noqa: BLE001 - a result can be lost in as many ways as there are places to keep it
         raise InvalidCheckpoint(
             "the checkpoint cannot be read: its result was lost, or lies where this machine cannot reach it",
             where=where,

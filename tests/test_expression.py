@@ -287,7 +287,7 @@ def test_expression_is_a_value() -> None:
     expression = parse("id = 1 AND name LIKE 'a%'")
 
     assert expression == parse("id = 1 AND name LIKE 'a%'")
-    assert expression == pickle.loads(pickle.dumps(expression))
+    assert expression == pickle.loads(pickle.dumps(expression))  # noqa: S301 - our own
     assert "id = 1 AND name LIKE 'a%'" == expression.text
 
 

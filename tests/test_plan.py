@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 import gzip
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 import shutil
 from threading import Barrier
@@ -88,7 +88,7 @@ def row_changes(draw: st.DrawFn, known: Sequence[Table]) -> RowChanges:
 @st.composite
 def transactions(draw: st.DrawFn, name: int) -> Transaction:
     """A transaction with all a log may tell of it."""
-    zone = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2106, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
+    zone = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2106, 1, 1)).map(lambda time: time.replace(tzinfo=UTC, fold=0))  # noqa: DTZ001
     texts = st.lists(words, max_size=2).map(tuple)
     start, end = Position("made", f"log:{draw(words)}"), Position("made", draw(words))
     return Transaction(f"{name}", start, end, draw(zone), draw(texts), draw(st.integers(0, 1 << 32)), draw(texts), draw(texts))
@@ -126,9 +126,10 @@ def expected_steps(events: Sequence[MadeEvent]) -> list[RecoveryStep]:
     return undo[::-1]
 
 
-def exactly(value: Any) -> str:
-    """Return a text that differs where two values differ, also in type or in the sign of zero."""
-    return repr(value)
+def differing(expected: Iterable[Any], actual: Iterable[Any]) -> tuple[str, str] | None:
+    """Return the first two that differ, also in a type or the sign of zero, as text; None when there are none."""
+    pairs = zip_longest(map(repr, expected), map(repr, actual))
+    return next(((one, other) for one, other in pairs if one != other), None)
 
 
 @settings(max_examples=150)
@@ -139,7 +140,7 @@ def test_what_is_written_is_read_back_newest_first(log: list[MadeEvent]) -> None
 
     again = read_plan(plan.url, {})
 
-    assert exactly(expected_steps(log)) == exactly(list(again.steps()))
+    assert differing(expected_steps(log), again.steps()) is None
     assert [event.position.value for event in log] == list(again.positions())
     assert (plan.id, []) == (again.id, check(again))
 
@@ -152,7 +153,7 @@ def test_where_segments_end_does_not_matter(log: list[MadeEvent], size: int) -> 
         patched.setattr(plans, "SEGMENT_MAX", size)
         plan = written(log)
 
-    assert exactly(expected_steps(log)) == exactly(list(plan.steps()))
+    assert differing(expected_steps(log), plan.steps()) is None
     assert size > 1 or len(log) == len(plan.segments(plans.STEPS))
     assert [] == check(plan)
 
@@ -160,7 +161,9 @@ def test_where_segments_end_does_not_matter(log: list[MadeEvent], size: int) -> 
 @given(log=logs())
 def test_a_step_undone_twice_is_the_event(log: list[MadeEvent]) -> None:
     """`reverse` of what is read is what was written."""
-    assert exactly([event.body for event in log]) == exactly([step.operation.reverse() for step in written(log).steps()][::-1])
+    again = [step.operation.reverse() for step in written(log).steps()]
+
+    assert differing([event.body for event in log], again[::-1]) is None
 
 
 def test_omissions_are_kept_with_reason_and_fix() -> None:
@@ -178,7 +181,7 @@ def test_omissions_are_kept_with_reason_and_fix() -> None:
         "fix": "look for it",
     }
     assert [expected] == list(plan.omitted())
-    assert ({"gone": 1}, {"gone": "look for it"}) == (plan.ledger.omitted, plan.manifest["fixes"] or {"gone": "look for it"})
+    assert {"gone": 1} == plan.ledger.omitted
 
 
 def test_the_biggest_transactions_come_first() -> None:
@@ -197,8 +200,8 @@ def test_the_biggest_transactions_come_first() -> None:
 
 def shop_plan(out: str, **changes: Any) -> Plan:
     """Return a plan of two small tables' changes in the shop's log."""
-    chosen = selection(tables=["orders"], kinds=["delete"])
-    return make_plan(PlanRequest("mysql", tuple(map(str, SHOP)), out, **{"selection": chosen, **changes}))
+    known = {"logs": tuple(map(str, SHOP)), "selection": selection(tables=["orders"], kinds=["delete"])}
+    return make_plan(PlanRequest("mysql", out=out, **{**known, **changes}))
 
 
 @pytest.fixture
@@ -263,7 +266,6 @@ TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "size gone": _edited(lambda manifest: manifest["segments"][0].pop("size")),
     "kind changed": _edited(lambda manifest: manifest["segments"][0].update(kind="omitted")),
     "hard conflicts hidden": _edited(lambda manifest: manifest["conflicts"].update(hard=0)),
-    "omissions hidden": _edited(lambda manifest: manifest["ledger"].update(omitted={}, total=manifest["ledger"]["total"] - 0)),
     "ledger made even": _edited(lambda manifest: (manifest["ledger"]["not_needed"].update(structure=1), manifest["ledger"].update(total=1))),
     "tables changed": _edited(lambda manifest: manifest.update(tables={})),
     "filter changed": _edited(lambda manifest: manifest["filter"].update(stop="shop.000001:4")),
@@ -279,7 +281,7 @@ def _swap_names(segments: list[dict[str, Any]]) -> None:
     segments[0]["name"], segments[1]["name"] = segments[1]["name"], segments[0]["name"]
 
 
-@pytest.mark.parametrize("tampering", [name for name in TAMPERINGS if name != "omissions hidden"])
+@pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_what_was_touched_afterwards_is_found(plan: Plan, tampering: str) -> None:
     """Whatever is changed in a plan's folder, a check says so, with a declared error at most."""
     TAMPERINGS[tampering](Path(plan.url))
@@ -293,13 +295,13 @@ def test_a_flipped_byte_never_gives_other_steps(tmp_path_factory: pytest.TempPat
     """A flipped byte in any file of a plan is found, or says nothing else than before."""
     folder = tmp_path_factory.mktemp("plan") / "plan"
     made = shop_plan(str(folder))
-    steps = exactly(list(made.steps()))
+    steps = list(made.steps())
     file = data.draw(st.sampled_from([*_segments(folder), folder / plans.MANIFEST]))
     content = bytearray(file.read_bytes())
     content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     file.write_bytes(content)
 
-    assert problems_of(made.url) or steps == exactly(list(read_plan(made.url, {}).steps()))
+    assert problems_of(made.url) or differing(steps, read_plan(made.url, {}).steps()) is None
 
 
 def test_writers_of_one_plan_leave_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.settings import read_settings
 
-SECRET = "hunter2-of-the-shop"
+SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 
 
 @pytest.fixture(autouse=True)

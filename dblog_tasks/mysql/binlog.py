@@ -50,7 +50,7 @@ FLAG_RELAY = 0x40
 
 _HEADER = Struct("<IBIIIH")
 _CRC = Struct("<I")
-assert _HEADER.size == HEADER_SIZE
+assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
 RAND, USER_VAR, FORMAT_DESCRIPTION, XID, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY, TABLE_MAP = 13, 14, 15, 16, 17, 18, 19

@@ -192,7 +192,7 @@ def live_catalog(dsn: str, password: str | None = None) -> Catalog:
     Raises InvalidInput for a DSN that cannot be used, StorageError when the server cannot be reached or asked.
     """
     with closing(connect(dsn, password)) as connection:
-        import pymysql
+        import pymysql  # noqa: PLC0415 - an extra
 
         try:
             return _ask(connection.cursor(), lambda error: isinstance(error, pymysql.MySQLError) and error.args[0] < 2000)
@@ -207,7 +207,7 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
     Raises as `live_catalog` does.
     """
     try:
-        import pymysql
+        import pymysql  # noqa: PLC0415 - an extra
     except ImportError:
         raise InvalidInput("a live MySQL server needs the package pymysql", hint="pip install 'dblog-tasks[mysql]'") from None
     parts = _split(dsn)
@@ -223,7 +223,7 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
             charset="utf8mb4",
             **options,
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what is not a MySQL server makes PyMySQL raise anything
         words = _words(error).replace(secret, "***") if secret else _words(error)
         raise StorageError(f"cannot connect: {words}", where=_shown(parts)) from None
 
@@ -239,7 +239,7 @@ _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "read_timeout": int,
 }
 _DSN_HINT = "mysql://user@host:port/schema?unix_socket=PATH"
-_PASSWORD_HINT = "set DBLOG_PASSWORD or MYSQL_PWD in the environment, or write ?password=env:NAME"
+_PASSWORD_HINT = "set DBLOG_PASSWORD or MYSQL_PWD in the environment, or write ?password=env:NAME"  # noqa: S105 - no password
 
 
 def _split(dsn: str) -> SplitResult:

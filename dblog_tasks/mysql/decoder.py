@@ -470,9 +470,9 @@ def _catalog(options: OpenOptions) -> Catalog | None:
     if not options.schema:
         return None
     if options.schema.startswith("mysql://"):
-        from dblog_tasks.mysql.catalog import live_catalog
+        from dblog_tasks.mysql.catalog import live_catalog  # noqa: PLC0415 - an extra
 
         return live_catalog(options.schema)
-    from dblog_tasks.mysql.catalog import read_schema
+    from dblog_tasks.mysql.catalog import read_schema  # noqa: PLC0415 - its parser takes long to import
 
     return read_schema(storage.read_file(options.schema, options.storage_options).decode("utf-8", "surrogateescape"))

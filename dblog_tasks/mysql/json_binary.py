@@ -372,7 +372,7 @@ def _sql_bit(node: Opaque) -> str:
 
 
 def _sql_column(source: str, type_: str) -> str:
-    return f"(SELECT v FROM JSON_TABLE({source}, '$[0]' COLUMNS (v {type_} PATH '$' ERROR ON ERROR)) AS t)"
+    return f"(SELECT v FROM JSON_TABLE({source}, '$[0]' COLUMNS (v {type_} PATH '$' ERROR ON ERROR)) AS t)"  # noqa: S608 - hex, digits and a type of ours
 
 
 class Layout(NamedTuple):

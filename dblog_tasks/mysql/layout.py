@@ -28,7 +28,9 @@ NOT_IN_SCHEMA = Omission(
     "the schema has no such table", "give a --schema of the time of the log, or SET GLOBAL binlog_row_metadata=FULL for the future"
 )
 UNREAD_TYPE = "a column type that is not read yet"
-OLD_TEMPORAL = Omission("temporal columns in the format of before MySQL 5.6", "give --schema: the log does not say whether they have a fraction")
+OLD_TEMPORAL = Omission(
+    "temporal columns in the format of before MySQL 5.6", "give --schema: the log does not say whether they have a fraction"
+)
 
 _INTEGERS = {wire.TINY: "tinyint", wire.SHORT: "smallint", wire.INT24: "mediumint", wire.LONG: "int", wire.LONGLONG: "bigint"}
 _TEMPORALS = {wire.TIMESTAMP2: "timestamp", wire.DATETIME2: "datetime", wire.TIME2: "time"}

@@ -125,7 +125,7 @@ def _decimal(storage: Storage) -> Field:
 
 
 def _fixed(width: int, function: Callable[[bytes], Any]) -> Callable[[Storage], Field]:
-    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})
+    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})  # noqa: ARG005 - makers share one signature
 
 
 def _text(storage: Storage, length_bytes: int) -> Field:
@@ -261,7 +261,7 @@ def _whole_image(fields: Sequence[Field]) -> Image:
     names: dict[str, Any] = {f"chunk{first}": _chunk(fields[first : first + 8], first) for first in range(0, len(fields), 8)}
     parts = [f"r{first}, q = chunk{first}[buf[p + {first // 8}]](buf, q)" for first in range(0, len(fields), 8)]
     row = " + ".join(f"r{first}" for first in range(0, len(fields), 8))
-    exec(f"def image(buf, p):\n{_indent([f'q = p + {(len(fields) + 7) // 8}', *parts, f'return {row}, q'], 1)}", names)
+    exec(f"def image(buf, p):\n{_indent([f'q = p + {(len(fields) + 7) // 8}', *parts, f'return {row}, q'], 1)}", names)  # noqa: S102
     image: Image = names["image"]
     return image
 
@@ -300,7 +300,7 @@ class _Source:
         return made
 
     def _made(self, source: str) -> Any:
-        exec(source, self.names)
+        exec(source, self.names)  # noqa: S102 - source made of numbers and our own names
         return self.names["run"]
 
     def _same(self) -> str:

@@ -298,7 +298,7 @@ def _joiner(parts: Sequence[Part], separator: str, width: int) -> Callable[[Row]
         common = _COMMON.get(literal, "").format(before=f"{{before{n}}}", v=f"v{at}", text=f"{{v{at}}}")
         source.append(f"t{n} = {common} null{n} if v{at} is None else before{n} + literal{n}(v{at})")
     source.append(f"return f'{separator.join(f'{{t{n}}}' for n in range(len(parts)))}'")
-    exec("\n    ".join(source), names)
+    exec("\n    ".join(source), names)  # noqa: S102 - see above
     join: Callable[[Row], str] = names["join"]
     return join
 
@@ -343,7 +343,7 @@ class Statements:
         self._whole = self._guard(self._written)
         self._conditions = _joiner(self._whole, " AND ", len(columns))
         self._values = _joiner([Part(at, "", self._forms[at].write, "NULL") for at in self._written], ", ", len(columns))
-        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "
+        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "  # noqa: S608 - names are quoted
         self._limit = "" if table.key else " LIMIT 1"
         self._shapes: dict[tuple[int, ...], Shape] = {}
 
@@ -374,7 +374,7 @@ class Statements:
     def delete(self, row: Row) -> str:
         """Return the DELETE of exactly this row."""
         try:
-            return f"DELETE FROM {self._name} WHERE {self._conditions(row)}{self._limit}{_ONE_ROW}"
+            return f"DELETE FROM {self._name} WHERE {self._conditions(row)}{self._limit}{_ONE_ROW}"  # noqa: S608 - and values are literals
         except _UNFIT as error:
             raise self._unfit(error, row) from None
 
@@ -398,7 +398,7 @@ class Statements:
         if not sets:
             return f"-- A row of {self._name} is the same before and after: nothing to write.\n"
         where = _joined(shape.where, now, " AND ")
-        update = f"UPDATE {self._name} SET {sets}{shape.kept} WHERE {where}{self._limit}{_ONE_ROW}"
+        update = f"UPDATE {self._name} SET {sets}{shape.kept} WHERE {where}{self._limit}{_ONE_ROW}"  # noqa: S608
         return self._leniently(update, shape.where, then) if 0 in [then[at] for at in shape.enums] else update
 
     def _shape(self, changed: tuple[int, ...]) -> Shape:
@@ -437,7 +437,7 @@ class Statements:
 
     def _leniently(self, statement: str, where: Sequence[Part], row: Row) -> str:
         """Outside strict mode the server bends values until they fit, so what it stored is looked at."""
-        stored = f"EXISTS(SELECT 1 FROM {self._name} WHERE {_joined(where, row, ' AND ')})"
+        stored = f"EXISTS(SELECT 1 FROM {self._name} WHERE {_joined(where, row, ' AND ')})"  # noqa: S608
         return f"{_LENIENT}{statement}{_STRICT}{_CHECK % stored}"
 
     def _unfit(self, error: Exception, *rows: Row) -> MalformedPlan:

@@ -136,7 +136,7 @@ def _read(body: bytes) -> TableMap:
     return TableMap(schema, table, columns, key, named)
 
 
-def _column(index: int, code: int, meta: int, nullable: bool, facts: Mapping[str, Any]) -> WireColumn:
+def _column(index: int, code: int, meta: int, nullable: bool, facts: Mapping[str, Any]) -> WireColumn:  # noqa: FBT001 - a value of the record
     return WireColumn(
         code,
         meta,
@@ -245,7 +245,7 @@ def _collations(name: str, codes: frozenset[int]) -> Callable[[bytes, Types], di
     return read
 
 
-def _names(value: bytes, types: Types) -> dict[str, Any]:
+def _names(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001 - readers share one signature
     names, at = [], 0
     while at < len(value):
         size, at = read_length(value, at)
@@ -272,11 +272,11 @@ def _labels(codes: frozenset[int]) -> Callable[[bytes, Types], dict[str, Any]]:
     return read
 
 
-def _key(value: bytes, types: Types) -> dict[str, Any]:
+def _key(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001
     return {"key": tuple(_lengths(value))}
 
 
-def _prefix_key(value: bytes, types: Types) -> dict[str, Any]:
+def _prefix_key(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001
     return {"key": tuple(_lengths(value)[::2])}
 
 

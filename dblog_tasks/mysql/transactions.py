@@ -123,7 +123,7 @@ class Group:
 
     def _spill(self) -> None:
         if self._spilled is None:
-            self._spilled = tempfile.TemporaryFile(prefix="dblog-")
+            self._spilled = tempfile.TemporaryFile(prefix="dblog-")  # noqa: SIM115 - lives as long as the group
             self._spilled_start = self._frames[0].start
         for frame in self._frames:
             self._spilled.write(Struct("<I").pack(frame.size - (frame.body_end - frame.at)) + frame.raw)
@@ -276,7 +276,7 @@ class Gatherer:
 
     def _finish(self, problem: Omission | None) -> Group:
         group, self._group, self._open = self._group, None, False
-        assert group is not None
+        assert group is not None  # noqa: S101 - for the type checker: callers have looked
         group.problem = problem
         if not (group.gtid.gtid or group.touched or group.xid or group.count > 1):
             group.id, group.problem = None, None

@@ -66,7 +66,7 @@ def _gunzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    import zstandard
+    import zstandard  # noqa: PLC0415 - plain logs do without
 
     source = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX)
     frame: zstandard.ZstdDecompressionObj | None = source.decompressobj()

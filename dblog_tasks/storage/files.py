@@ -117,7 +117,7 @@ def _make_parent(place: Place) -> None:
     if place.local:
         Path(place.path).parent.mkdir(parents=True, exist_ok=True)
     elif place.protocol not in OBJECT_STORES and place.protocol != "memory":  # there it would make a bucket, here it is not needed
-        place.fs.makedirs(place.fs._parent(place.path), exist_ok=True)
+        place.fs.makedirs(place.fs._parent(place.path), exist_ok=True)  # noqa: SLF001 - fsspec has no public way
 
 
 @contextmanager

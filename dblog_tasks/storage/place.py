@@ -72,7 +72,7 @@ def place_of(url: str, options: Options) -> Place:
         hint = "give it as a storage option, NAME=env:VARIABLE, or through the store's own environment variables"
         raise InvalidInput("a URL must not hold a password, key or signature", where=f"{_protocol(url)}://…", hint=hint)
     with reported("cannot be opened", url):
-        import fsspec.core
+        import fsspec.core  # noqa: PLC0415 - takes 0.1 s, and not every command opens a file
 
         unknown = {_protocol(link) for link in url.split("::")} - set(fsspec.available_protocols())
         if unknown:
@@ -171,7 +171,7 @@ def reported(doing: str, url: str, *, missing: str = "") -> Iterator[None]:
         yield
     except DblogError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - stores raise what they like; from None, since its text may hold a secret
         if missing and (isinstance(error, FileNotFoundError) or getattr(error, "errno", None) == errno.ESTALE):
             raise StorageError(missing, where=url) from None
         what, hint = _cause(error)

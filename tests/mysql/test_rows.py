@@ -216,7 +216,7 @@ KINDS: list[tuple[Storage, st.SearchStrategy[Cell]]] = [
     unsigned_number(247, 2, 2, "little"),
     *(unsigned_number(248, n, n, "little") for n in range(1, 9)),
     *(unsigned_number(16, n, (n + 7) // 8, "big") for n in (1, 8, 9, 63, 64)),
-    (Storage(245, 4), st.sampled_from([(b"\x05\x00\x00\x00\x05\x07\x00", "7"), (b"\x00\x00\x00\x00", "null")])),
+    (Storage(245, 4), st.sampled_from([(b"\x03\x00\x00\x00\x05\x07\x00", "7"), (b"\x00\x00\x00\x00", "null")])),
     (Storage(12, 0), st.just(((20240229235958).to_bytes(8, "little"), "2024-02-29 23:59:58"))),
     (Storage(7, 0), st.just((bytes(4), "0000-00-00 00:00:00")) | st.just(((86400).to_bytes(4, "little"), "1970-01-02 00:00:00"))),
     (Storage(11, 0), st.sampled_from([((-8385959).to_bytes(3, "little", signed=True), "-838:59:59"), (b"\0\0\0", "00:00:00")])),
@@ -230,12 +230,13 @@ OPERATIONS = {"insert": (False, True), "update": (True, True), "delete": (True, 
 def events(draw: st.DrawFn) -> tuple[str, list[Storage], bytes, list[plain_rows.Pair]]:
     """A rows event: operation, layout, images, and the rows they hold; bitmaps come again, so that some get code of their own."""
     n = draw(SIZES)
-    kinds = [KINDS[index] for index in draw(st.lists(st.integers(0, len(KINDS) - 1), min_size=n, max_size=n))]
-    cells = [[draw(kind[1]) for _ in range(2)] for kind in kinds]
+    drawn = [KINDS[index] for index in draw(st.lists(st.integers(0, len(KINDS) - 1), min_size=1, max_size=6))]
+    pool = [[draw(kind[1]) for _ in range(2)] for kind in drawn]
+    kinds, cells = (drawn * n)[:n], (pool * n)[:n]
     patterns = draw(st.lists(st.integers(0, (1 << n) - 1) | st.sampled_from([0, (1 << n) - 1]), min_size=1, max_size=3))
     operation = draw(st.sampled_from(sorted(OPERATIONS)))
     images, pairs = b"", []
-    for _ in range(draw(st.integers(1, 12))):
+    for _ in range(draw(st.integers(1, 8))):
         pair = []
         for present in OPERATIONS[operation]:
             if not present:
