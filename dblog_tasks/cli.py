@@ -17,7 +17,7 @@ import orjson
 
 from dblog_tasks import __version__, storage
 from dblog_tasks.backend import default_registry, open_options
-from dblog_tasks.errors import DblogError, InvalidInput
+from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Event, Position, RowChanges, Source
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, find_files, make_plan, selection
@@ -36,6 +36,7 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -174,7 +175,7 @@ def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
     from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
 
     _check_driver(found, "redis", "redis")
-    steps = ((step.transaction.id if step.transaction else None, step.operation.reverse()) for step in found.steps())
+    steps = ((step.transaction.id if step.transaction else None, step.operation) for step in found.steps())
     return (line + "\n" for line in undo_text(steps))
 
 
@@ -353,8 +354,11 @@ def check(
 
     Example: dblog check plan
     """
-    found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
-    problems = check_plan(found)
+    try:
+        found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
+        problems = check_plan(found)
+    except MalformedPlan as error:
+        problems = [str(error)]
     print("\n".join(problems) if problems else f"plan {found.id} is whole: {found.ledger.undone} events, {found.ledger.rows_undone} rows")
     return DIFFERS if problems else DONE
 
@@ -392,7 +396,9 @@ def _progressing(found: Iterable[Event]) -> Iterator[Event]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code. What is printed is UTF-8 in every locale: scripts hold text of the database."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] - they are what the interpreter made
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -403,7 +409,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except (DblogError, CycloptsError) as error:
-        print(f"dblog: {' '.join(str(error).split())}", file=sys.stderr)
+        line = " ".join(str(error).split()).encode(errors="backslashreplace").decode()  # what a file holds may be no text
+        print(f"dblog: {line}", file=sys.stderr)
         return USAGE
     except KeyboardInterrupt:
         print("dblog: interrupted", file=sys.stderr)

@@ -34,7 +34,7 @@ import orjson
 import zstandard
 
 from dblog_tasks import __version__, ledger as words, storage
-from dblog_tasks.errors import MalformedPlan, OutputExists
+from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
 from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, Position, RowChanges, Source, Table, Transaction
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.recovery import RecoveryStep
@@ -498,14 +498,14 @@ def _unwrapped(value: Mapping[str, str]) -> bytes | int:
 
 
 def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
-    """Return the plan in a folder. Raises MalformedPlan when there is none or it is not whole."""
+    """Return the plan in a folder. Raises InvalidInput when there is none, MalformedPlan when it is not whole."""
     where = storage.join(url, MANIFEST)
     if not storage.exists(where, storage_options):
         plans = [name for name in storage.list_folder(url, storage_options) if storage.exists(storage.join(url, name, MANIFEST), storage_options)]
         if len(plans) == 1:
             return read_plan(storage.join(url, plans[0]), storage_options)
         held = f"it holds the plans {', '.join(plans[:5])}" if plans else "a plan is a folder with a manifest.json"
-        raise MalformedPlan("no plan here", where=url, hint=held)
+        raise InvalidInput("no plan here", where=url, hint=held)
     try:
         manifest = orjson.loads(storage.read_file(where, storage_options, MANIFEST_MAX))
         if manifest["format"] != FORMAT:

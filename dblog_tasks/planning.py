@@ -127,9 +127,14 @@ def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
     """Return the files that hold the part of the log that is asked for, in log order."""
     files = storage.find_logs(request.logs, request.storage_options)
     names = [file.name for file in files]
+    for name in names:
+        if not name.isprintable():  # it stands in positions, and so in JSON and in lines of text
+            raise InvalidInput(f"a file is called {name!r}", hint="give it a name of printable characters")
     first = _index(names, request.start.position) if request.start else 0
     last = _index(names, request.stop) if request.stop else len(files) - 1
-    if first > last:
+    key: Callable[[Position], Any] = getattr(default_registry.get(request.driver), "position_key", lambda position: position.value)
+    backwards = request.start and request.stop and not request.resume and key(request.start.position) > key(request.stop)
+    if first > last or backwards:
         raise InvalidInput(f"the start {request.start.position.value} lies after the stop {request.stop.value}")
     return files[first : last + 1]
 

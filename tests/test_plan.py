@@ -67,6 +67,13 @@ commands = st.builds(
 )
 
 
+documents = st.recursive(
+    st.none() | st.integers(0, 9) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words | st.sampled_from(["format", "plan"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
     """Any table of one to four columns."""
@@ -215,7 +222,7 @@ def problems_of(url: str) -> list[str]:
     """Return what a check of the plan in a folder says, however it says it."""
     try:
         return check(read_plan(url, {}))
-    except MalformedPlan as error:
+    except (InvalidInput, MalformedPlan) as error:
         return [str(error)]
 
 
@@ -415,7 +422,7 @@ def test_a_folder_of_one_plan_stands_for_it(tmp_path: Path) -> None:
 
 
 @settings(max_examples=150)
-@given(content=st.binary(max_size=60) | st.recursive(st.none() | st.integers() | words, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=8).map(orjson.dumps))
+@given(content=st.binary(max_size=60) | documents.map(orjson.dumps))
 def test_any_manifest_is_a_plan_or_a_declared_error(content: bytes) -> None:
     """Whatever lies where the manifest should be, nothing but our errors come of it."""
     url = f"memory://noise/{next(NUMBERS)}"

@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 import hashlib
+import re
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -47,7 +48,10 @@ EVENT_SIZE_MAX = (1 << 30) + (1 << 20)  # a packet of 1 GiB and its header; a la
 FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
 FLAG_ARTIFICIAL = 0x20
 FLAG_RELAY = 0x40
+FLAG_IGNORABLE = 0x80  # who does not know the event's type may pass over it
+_PLACELESS = FLAG_RELAY | FLAG_ARTIFICIAL  # what such an event says of its end is not true of this file
 
+_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]")
 _HEADER = Struct("<IBIIIH")
 _CRC = Struct("<I")
 assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
@@ -181,6 +185,8 @@ def read_format(body: bytes, where: str) -> Format:
     if body[56] != HEADER_SIZE:
         raise MalformedLog(f"event headers of {body[56]} bytes, expected {HEADER_SIZE}", where=where)
     server_version = body[2:52].split(b"\0", 1)[0].decode("ascii", "replace")
+    if not _VERSION.match(server_version):
+        raise MalformedLog(f"server version {server_version!r}, expected numbers and points", where=where)
     mariadb = "mariadb" in server_version.lower()
     lengths = body[57:]
     checksum, summed = 0, _has_checksum_byte(server_version, mariadb)
@@ -201,18 +207,30 @@ def _has_checksum_byte(server_version: str, mariadb: bool) -> bool:
 
 
 def identity(head: bytes, where: str) -> str:
-    """Return what tells this file from every other: a hash of its first event.
+    """Return what tells this file from every other: a hash of its first event; empty while there is none.
 
     `head` is the beginning of the file, magic included. Raises MalformedLog, TruncatedLog, UnsupportedLog.
     """
     check_magic(head, where)
+    if len(head) == 4:
+        return ""
     if len(head) < 4 + HEADER_SIZE:
         raise TruncatedLog("the file ends before its format description", where=f"{where}:{len(head)}")
     size = _HEADER.unpack_from(head, 4)[3]
+    if not HEADER_SIZE <= size <= EVENT_SIZE_MAX:
+        raise _bad_size(size, head[4:], f"{where}:4")
     event = bytearray(head[4 : 4 + size])
     event[17] &= ~FLAG_IN_USE & 0xFF  # the server clears it when it closes the file
     event[-CRC_SIZE:] = b""  # and does not always write the checksum anew
     return hashlib.sha256(event).hexdigest()[:16]
+
+
+def format_of(head: bytes, where: str) -> Format:
+    """Return the format description at the beginning of a file. Raises as `frames`."""
+    first = next(frames([head], where), None)
+    if first is None or first.type != FORMAT_DESCRIPTION:
+        raise TruncatedLog("the file ends before its format description", where=f"{where}:{len(head)}")
+    return read_format(first.data[first.at + HEADER_SIZE : first.at + first.size], where)
 
 
 def check_magic(head: bytes, where: str) -> None:
@@ -252,6 +270,7 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
         check_magic(data, name)
         data, at = data[4:], 4
     checksum = known.checksum if known else 0
+    relayed = False  # a replica wrote the file: most of its events tell where they ended in the log they came from
     header, stored = _HEADER.unpack_from, _CRC.unpack_from
     while True:
         yielded = 0
@@ -262,26 +281,28 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
             if size < HEADER_SIZE or size > EVENT_SIZE_MAX:
                 raise _bad_size(size, data[yielded:], f"{name}:{at + yielded}")
             stop = yielded + size
-            if stop > len(data):
-                break
             end = at + stop
+            misplaced = next_position != end & 0xFFFF_FFFF and next_position and not (flags & _PLACELESS or relayed)
+            if stop > len(data):
+                if misplaced:  # of a torn event this is all that can be checked: its size may be damaged, and is not waited for
+                    raise _misplaced(next_position, f"{name}:{end - size}")
+                break
             if event_type == FORMAT_DESCRIPTION:
                 known = read_format(data[yielded + HEADER_SIZE : stop], f"{name}:{end - size}")
                 checksum = known.checksum
                 _check_description(data[yielded:stop], known, f"{name}:{end - size}")
+                relayed = relayed or bool(flags & FLAG_RELAY)
             elif checksum and (size < HEADER_SIZE + CRC_SIZE or crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]):
                 raise _unlike(_CHECKSUM, f"{name}:{end - size}")
             elif known is None or event_type == START_ENCRYPTION:
                 raise _unreadable(event_type, f"{name}:{end - size}")
-            if next_position != end & 0xFFFF_FFFF and next_position and not flags & (FLAG_RELAY | FLAG_ARTIFICIAL):
-                raise _unlike(
-                    f"the event says that it ends at {next_position}", f"{name}:{end - size}", "bytes are missing or doubled before it"
-                )
+            if misplaced:
+                raise _misplaced(next_position, f"{name}:{end - size}")
             yield Frame(event_type, timestamp, server_id, flags, end, data, yielded, size, stop - checksum)
             yielded = stop
         at += yielded
         rest = data[yielded:]
-        need = max(HEADER_SIZE, int.from_bytes(rest[9:13], "little") if len(rest) >= 13 else 0)
+        need = int.from_bytes(rest[9:13], "little") if len(rest) >= HEADER_SIZE else HEADER_SIZE
         data = _gather(rest, source, need)
         if len(data) < need:
             if data:
@@ -328,6 +349,10 @@ _CHECKSUM = "the checksum of the event does not match its bytes"
 
 def _unlike(what: str, where: str, hint: str = "the file is damaged: copy it again") -> MalformedLog:
     return MalformedLog(what, where=where, hint=hint)
+
+
+def _misplaced(next_position: int, where: str) -> MalformedLog:
+    return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it")
 
 
 def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:

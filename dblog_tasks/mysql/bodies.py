@@ -134,6 +134,7 @@ _QUERY = Struct("<IIBHH")
 _GTID = Struct("<B16sq")
 _MARIADB_GTID = Struct("<QIB")
 _XA = Struct("<BIII")
+_TIME_MAX = 1 << 55  # microseconds since 1970: the year 3111
 
 
 def _query(body: bytes, frame: binlog.Frame) -> Query:
@@ -176,7 +177,11 @@ def _gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     _, sid, number = _GTID.unpack_from(body)
     committed = 0
     if len(body) >= 49 and body[25] == 2:  # a logical clock of 16 bytes, then 7 bytes of time
-        committed = int.from_bytes(body[42:49], "little") & ~(1 << 55)
+        committed = int.from_bytes(body[42:49], "little")
+        at = 56 if committed & _TIME_MAX else 49  # with the highest bit, the time of the commit at its origin follows
+        if at < len(body):
+            read_length(body, at)  # of the transaction: of no use, but a body that ends inside it is damaged
+        committed &= ~_TIME_MAX
     gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{UUID(bytes=sid)}:{number}"
     return Gtid(gtid, committed)
 
@@ -193,9 +198,9 @@ def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     if at < len(body):
         extra, at = body[at], at + 1
         at += 1 if extra & 1 else 0  # engines of a multi-engine transaction
-        at += 8 if extra & (2 | 4 | 8) else 0  # ALTER in two phases: number of its start
-        if extra & 16 and at + 8 <= len(body):
-            thread = int.from_bytes(body[at : at + 8], "little")
+        at += 8 if extra & (4 | 8) else 0  # end of an ALTER in two phases: number of its start
+        if extra & 16:
+            thread = int.from_bytes(_exactly(body, at, 4), "little")
     xa = "prepared" if flags & 64 else "completed" if flags & 128 else ""
     return Gtid(f"{domain}-{frame.server_id}-{sequence}", 0, bool(flags & 1), thread, xa)
 
@@ -224,6 +229,8 @@ def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:  # noqa: ARG001
             committed = value if field == 6 else committed
         if field > 64:
             raise ValueError(f"tagged GTID has a field {field}")
+    if committed >= _TIME_MAX:
+        raise ValueError(f"tagged GTID was committed {committed} microseconds after 1970")
     name = f"{UUID(bytes=sid)}:{tag}:{number}" if tag else f"{UUID(bytes=sid)}:{number}"
     return Gtid(name, committed)
 

@@ -201,13 +201,15 @@ class FileDecoder:
     Attributes:
         name: the file, as positions name it.
         identity: what tells the file from every other.
+        format: what its format description says.
         source: whose log.
         end: offset after the last group that was dealt with.
     """
 
-    def __init__(self, decoder: MySQLDecoder, name: str, identity: str) -> None:
+    def __init__(self, decoder: MySQLDecoder, name: str, head: bytes) -> None:
         self.name = name
-        self.identity = identity
+        self.identity = binlog.identity(head, name)
+        self.format = binlog.format_of(head, name)
         self.source = decoder.source
         self.end = 0
         self._decoder = decoder
@@ -215,7 +217,7 @@ class FileDecoder:
         self._ledger = decoder.options.ledger
         self._selection = decoder.selection
         self._catalog = decoder.catalog
-        self._gatherer = Gatherer(name, decoder.layouts)
+        self._gatherer = Gatherer(name, decoder.layouts[self.format.mariadb])
         self._verdicts: dict[tuple[Layout | None, str | None, int], str | None] = {}
         self._structure_wanted = any(self._verdict(None, None, kind) is None for kind in binlog.EVENT_NAMES if kind not in ROWS)
 
@@ -370,7 +372,7 @@ class MySQLDecoder:
         self.options = options
         self.selection = Selection.of(options.selection)
         self.catalog = _catalog(options)
-        self.layouts = Layouts()
+        self.layouts = {mariadb: Layouts(mariadb=mariadb) for mariadb in (False, True)}
         self.files = () if options.reader else storage.find_logs(options.paths, options.storage_options)
         self.source = options.source if options.source.name else Source(options.source.driver or "mysql", self._name())
         self._start = self._bound(options.checkpoint.position)
@@ -415,7 +417,7 @@ class MySQLDecoder:
     def _stream(self, blocks: Iterator[bytes]) -> Iterator[BinlogEvent]:
         head = next(blocks, b"")
         name = PurePath(str(getattr(self.options.reader, "name", "") or "stream")).name
-        file = FileDecoder(self, name, binlog.identity(head, name))
+        file = FileDecoder(self, name, head)
         yield from file.events(chain([head], blocks), 0, None, self._start[1] if self._start else 0, self._stop[1] if self._stop else None)
 
     def _file(self, index: int) -> Iterator[BinlogEvent]:
@@ -423,7 +425,7 @@ class MySQLDecoder:
         file, options = self.files[index], self.options
         check_cancelled(options.cancel)
         head = storage.head(file, options.storage_options, HEAD_SIZE)
-        decoder = FileDecoder(self, file.name, binlog.identity(head, file.name))
+        decoder = FileDecoder(self, file.name, head)
         start = self._start[1] if self._start and self._start[0] == index else 0
         stop = self._stop[1] if self._stop and self._stop[0] == index else None
         at, known = 0, None
@@ -433,27 +435,25 @@ class MySQLDecoder:
                     f"the checkpoint is of another log than {file.name}",
                     hint=f"it was made on log {options.checkpoint.log}, this is {decoder.identity}",
                 )
-            at, known = self._entry(index, head, start)
+            at = self._entry(index, decoder.format, start)
+            known = decoder.format if at else None
         blocks = storage.read_blocks(file, options.storage_options, start=at, cancel=options.cancel)
         yield from decoder.events(blocks, at, known, start, stop)
 
-    def _entry(self, index: int, head: bytes, start: int) -> tuple[int, binlog.Format | None]:
+    def _entry(self, index: int, known: binlog.Format, start: int) -> int:
         """Return where reading may begin for events after `start`: there, when a transaction starts there, else at the file's start.
 
         That it does is told from a whole event with a right checksum that begins a transaction and says where it ends.
         """
         file, options = self.files[index], self.options
-        first = next(binlog.frames([head], file.name), None)
-        if file.compression or first is None or first.end >= start:
-            return 0, None
-        known = binlog.read_format(first.data[first.at + binlog.HEADER_SIZE : first.at + first.size], file.name)
+        if file.compression or not known.checksum or start <= binlog.HEADER_SIZE:
+            return 0
         blocks = storage.read_blocks(file, options.storage_options, start=start, stop=start + HEAD_SIZE, block_size=HEAD_SIZE)
         try:
             frame = next(binlog.frames(blocks, file.name, at=start, known=known), None)
         except MalformedLog:
-            return 0, None
-        whole = frame is not None and frame.type in _BETWEEN_TRANSACTIONS and known.checksum
-        return (start, known) if whole else (0, None)
+            return 0
+        return start if frame is not None and frame.type in _BETWEEN_TRANSACTIONS else 0
 
     def close(self) -> None:
         """Release what the decoder holds."""

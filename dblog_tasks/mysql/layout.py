@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dblog_tasks.errors import SchemaMismatch
+from dblog_tasks.errors import MalformedLog, SchemaMismatch
 from dblog_tasks.event import Column, Omission, Table
 from dblog_tasks.mysql import table_map as wire
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
@@ -105,7 +105,10 @@ class Layout:
         if odd:
             self.table = None
             return Omission(UNREAD_TYPE, f"{odd[0].name} {odd[0].type} of {'.'.join(self.name)}")
-        self.reader = RowReader(list(map(_storage, self.map.columns, self.table.columns)))
+        try:
+            self.reader = RowReader(list(map(_storage, self.map.columns, self.table.columns)))
+        except ValueError as error:
+            raise MalformedLog(f"a column of table {'.'.join(self.name)} that no server makes: {error}", where=where) from None
         return None
 
     def _from_log(self) -> Table:
@@ -164,9 +167,10 @@ def _type_name(column: wire.WireColumn) -> str:
 
 
 class Layouts:
-    """Layouts by the bytes of their TABLE_MAP."""
+    """Layouts by the bytes of their TABLE_MAP, of one vendor's logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, mariadb: bool = False) -> None:
+        self._mariadb = mariadb
         self._layouts: dict[bytes, Layout] = {}
 
     def find(self, body: bytes, where: str) -> Layout:
@@ -175,5 +179,5 @@ class Layouts:
         if found is None:
             if len(self._layouts) >= LAYOUTS_MAX:
                 self._layouts.clear()
-            found = self._layouts[body] = Layout(wire.read_table_map(body, where))
+            found = self._layouts[body] = Layout(wire.read_table_map(body, where, mariadb=self._mariadb))
         return found

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 import re
 
-BEGIN, COMMIT, ROLLBACK, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
+BEGIN, COMMIT, ROLLBACK, ROLLBACK_TO, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
     "begin",
     "commit",
     "rollback",
+    "rollback to",
     "xa start",
     "xa end",
     "xa commit",
@@ -20,13 +21,14 @@ BEGIN, COMMIT, ROLLBACK, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
 )
 DATA, DEFINITION, NOTHING = "data", "definition", "nothing"
 
-# First words, the longest match wins. Comments in front are passed over.
+# First words, the longest match wins. Comments before and between them are passed over.
 KINDS: Mapping[str, str] = {
     "BEGIN": BEGIN,
     "START TRANSACTION": BEGIN,
     "COMMIT": COMMIT,
     "ROLLBACK": ROLLBACK,
-    "ROLLBACK TO": NOTHING,
+    "ROLLBACK TO": ROLLBACK_TO,
+    "ROLLBACK WORK TO": ROLLBACK_TO,
     "SAVEPOINT": NOTHING,
     "RELEASE SAVEPOINT": NOTHING,
     "XA START": XA_START,
@@ -41,21 +43,22 @@ KINDS: Mapping[str, str] = {
     "RENAME": DEFINITION,
     "TRUNCATE": DEFINITION,
     **dict.fromkeys(("CREATE USER", "ALTER USER", "DROP USER", "RENAME USER", "CREATE ROLE", "DROP ROLE", "GRANT", "REVOKE"), NOTHING),
-    **dict.fromkeys(("SET", "FLUSH", "ANALYZE", "OPTIMIZE", "CHECK", "REPAIR", "DO"), NOTHING),
+    **dict.fromkeys(("CREATE OR REPLACE USER", "CREATE OR REPLACE ROLE"), NOTHING),
+    **dict.fromkeys(("SET", "FLUSH", "ANALYZE TABLE", "ANALYZE LOCAL TABLE", "OPTIMIZE", "CHECK", "REPAIR", "DO"), NOTHING),
+    "SET STATEMENT": DATA,  # MariaDB: settings for one statement, which follows; its ANALYZE runs the statement too
     **dict.fromkeys(("CREATE TEMPORARY TABLE", "DROP TEMPORARY TABLE", "CREATE OR REPLACE TEMPORARY TABLE"), NOTHING),
 }
 _WORDS_MAX = max(len(words.split()) for words in KINDS)
-_COMMENT = re.compile(rb"(?:\s+|/\*(?!!).*?\*/|--[ \t][^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M?!\d*)*", re.DOTALL)
-_WORD = re.compile(rb"[\s(]*([A-Za-z]+)")
+# A word, with what may stand before it: blanks, parentheses, comments, the marks around what is executed inside a comment.
+_WORD = re.compile(rb"(?:[\s(]|/\*(?!M?!).*?\*/|--[ \t][^\n]*|#[^\n]*|/\*M?!\d*|\*/)*+([A-Za-z]+)", re.DOTALL)
 HEAD = 4096  # bytes in which the first words must stand
 
 
 def classify(text: bytes) -> str:
     """Return the kind of a statement: one of this module's constants."""
     head = text[:HEAD]
-    start = _COMMENT.match(head)
     words: list[str] = []
-    at = start.end() if start else 0
+    at = 0
     while len(words) < _WORDS_MAX and (found := _WORD.match(head, at)):
         words.append(found[1].decode().upper())
         at = found.end()

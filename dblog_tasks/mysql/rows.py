@@ -73,7 +73,7 @@ class Field(NamedTuple):
 
 _LENGTHS = {1: ("B", "{0}"), 2: ("H", "{0}"), 3: ("HB", "{0} | {1} << 16"), 4: ("I", "{0}")}
 _INTEGERS = {wire.TINY: "bB", wire.SHORT: "hH", wire.LONG: "iI", wire.LONGLONG: "qQ"}
-_FAST_CHARSETS = {"utf8mb4": "", "utf8mb3": "", "utf8": "", "ascii": "'ascii'"}  # argument of bytes.decode
+_FAST_CHARSETS = {"utf8mb4": "", "ascii": "'ascii'"}  # argument of bytes.decode
 
 
 def field(storage: Storage) -> Field:
@@ -249,6 +249,7 @@ class RowReader:
             self._seen[key] = seen = self._seen.get(key, 0) + 1
             if seen >= RARE:
                 runs[nulls] = _Source(self._fields, nulls, self.image).run(operation)
+            if seen >= RARE or len(self._seen) > values.MEMO_MAX:
                 self._seen.clear()
         before, at = (None, at) if operation == INSERT else self.image(data, at)
         after, at = (None, at) if operation == DELETE else self.image(data, at)

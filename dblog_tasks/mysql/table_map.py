@@ -55,8 +55,9 @@ METADATA_SIZE: Mapping[int, int] = {
     GEOMETRY: 1,
     VECTOR: 1,
 }
-NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE})
-CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, TINY_BLOB, BLOB, MEDIUM_BLOB, LONG_BLOB, VARCHAR_COMPRESSED, BLOB_COMPRESSED})
+NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR})  # what has a bit of signedness; YEAR too
+_BLOBS = {TINY_BLOB, BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED}
+CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, VARCHAR_COMPRESSED, VECTOR, *_BLOBS})  # what has a collation; VECTOR too
 BINARY_COLLATION = 63
 
 
@@ -98,15 +99,18 @@ class TableMap:
     named: bool = field(default=False)
 
 
-def read_table_map(body: bytes, where: str) -> TableMap:
-    """Return what a TABLE_MAP says; `body` begins after table id and flags. Raises MalformedLog."""
+def read_table_map(body: bytes, where: str, *, mariadb: bool = False) -> TableMap:
+    """Return what a TABLE_MAP says; `body` begins after table id and flags. Raises MalformedLog.
+
+    `mariadb`: MariaDB wrote it, which counts geometries among the columns that have a collation.
+    """
     try:
-        return _read(body)
+        return _read(body, OPTIONAL_MARIADB if mariadb else OPTIONAL)
     except (ValueError, IndexError) as error:
         raise MalformedLog(f"TABLE_MAP_EVENT cannot be read: {error}", where=where) from None
 
 
-def _read(body: bytes) -> TableMap:
+def _read(body: bytes, optional: Mapping[int, Fact]) -> TableMap:
     schema, at = _name(body, 0)
     table, at = _name(body, at)
     count, at = read_length(body, at)
@@ -119,7 +123,7 @@ def _read(body: bytes) -> TableMap:
     types = list(_types(codes, metadata))
     facts: dict[str, Any] = {}
     for kind, value in _optional(body, at):
-        reader = OPTIONAL.get(kind)
+        reader = optional.get(kind)
         if reader is not None:
             facts.update(reader(value, types))
     facts["labels"] = {
@@ -198,6 +202,7 @@ def _optional(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 Types = list[tuple[int, int]]
+Fact = Callable[[bytes, Types], dict[str, Any]]
 
 
 def _label_text(members: tuple[bytes, ...], collation: int | None) -> tuple[str, ...] | None:
@@ -224,7 +229,7 @@ def _lengths(value: bytes) -> list[int]:
     return numbers
 
 
-def _default_collation(name: str, codes: frozenset[int]) -> Callable[[bytes, Types], dict[str, Any]]:
+def _default_collation(name: str, codes: frozenset[int]) -> Fact:
     """A default, then pairs of (which of these columns, its own collation)."""
 
     def read(value: bytes, types: Types) -> dict[str, Any]:
@@ -236,7 +241,7 @@ def _default_collation(name: str, codes: frozenset[int]) -> Callable[[bytes, Typ
     return read
 
 
-def _collations(name: str, codes: frozenset[int]) -> Callable[[bytes, Types], dict[str, Any]]:
+def _collations(name: str, codes: frozenset[int]) -> Fact:
     """A collation for each of these columns."""
 
     def read(value: bytes, types: Types) -> dict[str, Any]:
@@ -254,7 +259,7 @@ def _names(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001 - read
     return {"names": names}
 
 
-def _labels(codes: frozenset[int]) -> Callable[[bytes, Types], dict[str, Any]]:
+def _labels(codes: frozenset[int]) -> Fact:
     """For each of these columns the number of its members and their text, in the column's character set."""
 
     def read(value: bytes, types: Types) -> dict[str, Any]:
@@ -287,7 +292,7 @@ def _visibility(value: bytes, types: Types) -> dict[str, Any]:
 _LABELLED = frozenset({ENUM, SET})
 
 # Optional metadata: MySQL 8.0-9.7 and MariaDB 10.5-11.8; unknown types are passed over, as the servers do.
-OPTIONAL: Mapping[int, Callable[[bytes, Types], dict[str, Any]]] = {
+OPTIONAL: Mapping[int, Fact] = {
     1: _signedness,
     2: _default_collation("collations", CHARACTER),
     3: _collations("collations", CHARACTER),
@@ -299,4 +304,10 @@ OPTIONAL: Mapping[int, Callable[[bytes, Types], dict[str, Any]]] = {
     10: _default_collation("label_collations", _LABELLED),
     11: _collations("label_collations", _LABELLED),
     12: _visibility,
+}
+_WITH_GEOMETRY = CHARACTER | {GEOMETRY}
+OPTIONAL_MARIADB: Mapping[int, Fact] = {
+    **OPTIONAL,
+    2: _default_collation("collations", _WITH_GEOMETRY),
+    3: _collations("collations", _WITH_GEOMETRY),
 }

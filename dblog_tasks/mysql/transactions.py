@@ -20,8 +20,10 @@ from datetime import UTC, datetime, timedelta
 from struct import Struct
 import tempfile
 from typing import IO, Any
+from weakref import finalize
 
 from dblog_tasks import ledger as words
+from dblog_tasks.errors import UnsupportedLog
 from dblog_tasks.event import Omission, Position, Transaction
 from dblog_tasks.mysql import binlog, bodies, queries
 from dblog_tasks.mysql.layout import Layout, Layouts
@@ -33,6 +35,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 NOT_COMMITTED = Omission(words.NOT_COMMITTED, "give the next log file too")
 PREPARED = Omission("prepared XA transaction", "its COMMIT or ROLLBACK is a transaction of its own")
+ROLLED_BACK_IN_PART = Omission("rolled back in part (ROLLBACK TO SAVEPOINT)", "the log has changes that were taken back: undo it by hand")
 ROLLED_BACK = Omission("rolled back", "changes to tables without transactions were kept: undo them by hand")
 
 # Rows events by type: the operation of their rows.
@@ -103,6 +106,7 @@ class Group:
         self.gtid = bodies.Gtid("")
         self.xid = 0
         self.thread = 0
+        self.rolled_back_in_part = False
         self.statements: list[str] = []
         self.also_touched: tuple[str, ...] = ()
         self._frames: list[binlog.Frame] = []
@@ -124,6 +128,7 @@ class Group:
     def _spill(self) -> None:
         if self._spilled is None:
             self._spilled = tempfile.TemporaryFile(prefix="dblog-")  # noqa: SIM115 - lives as long as the group
+            finalize(self, self._spilled.close)
             self._spilled_start = self._frames[0].start
         for frame in self._frames:
             self._spilled.write(Struct("<I").pack(frame.size - (frame.body_end - frame.at)) + frame.raw)
@@ -198,7 +203,7 @@ class Gatherer:
         for frame in frames:
             kind = frame.type
             if kind in _GTIDS or kind in _ALONE:
-                if self._group is not None and (kind in _GTIDS or not self._open):
+                if self._group is not None:
                     yield self._finish(NOT_COMMITTED)
                 if kind in _ALONE:
                     yield self._alone(frame)
@@ -233,6 +238,12 @@ class Gatherer:
             return _COMMITTED if kind == binlog.TRANSACTION_PAYLOAD or not self._open else None
         elif kind == binlog.XA_PREPARE:
             return _COMMITTED if self._body(frame).one_phase else PREPARED
+        elif kind not in binlog.EVENT_NAMES and not frame.flags & binlog.FLAG_IGNORABLE:
+            raise UnsupportedLog(
+                f"event type {kind} is not known: it may change anything",
+                where=f"{self._file}:{frame.start}",
+                hint="the server is newer than MySQL 9.7 or MariaDB 11.8",
+            )
         elif not self._open and kind not in _BEFORE_STATEMENT:
             return _COMMITTED
         return None
@@ -257,6 +268,7 @@ class Gatherer:
             group.touched[None, _QUERY_OPERATIONS[kind], frame.type] += 1
             group.say(query.text)
             self._open = self._open or queries.starts_transaction(query.text)
+        group.rolled_back_in_part |= kind == queries.ROLLBACK_TO
         ending = _ENDINGS.get(kind)
         if ending is not None:
             return ending
@@ -277,7 +289,7 @@ class Gatherer:
     def _finish(self, problem: Omission | None) -> Group:
         group, self._group, self._open = self._group, None, False
         assert group is not None  # noqa: S101 - for the type checker: callers have looked
-        group.problem = problem
+        group.problem = ROLLED_BACK_IN_PART if problem is None and group.rolled_back_in_part else problem
         if not (group.gtid.gtid or group.touched or group.xid or group.count > 1):
             group.id, group.problem = None, None
         return group
