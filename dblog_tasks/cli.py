@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from io import TextIOWrapper
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -398,7 +399,8 @@ def _progressing(found: Iterable[Event]) -> Iterator[Event]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code. What is printed is UTF-8 in every locale: scripts hold text of the database."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr] - they are what the interpreter made
+        if isinstance(stream, TextIOWrapper):  # what the interpreter made; nothing else can be told its encoding
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -352,17 +352,19 @@ def _unlike(what: str, where: str, hint: str = "the file is damaged: copy it aga
 
 
 def _misplaced(next_position: int, where: str) -> MalformedLog:
-    return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it")
+    return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it, or it is the relay log of a replica")
 
 
 def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:
-    """What cannot be read: an encrypted log, or one whose first event is no format description."""
+    """What cannot be read: an encrypted log, or one that does not begin with a format description."""
     if event_type == START_ENCRYPTION:
         return UnsupportedLog(
             "the binary log is encrypted (encrypt_binlog)",
             where=where,
             hint="fetch it through the server: mariadb-binlog --read-from-remote-server --raw",
         )
+    if event_type == START_V3:
+        return UnsupportedLog("a binary log of before MySQL 5.0", where=where)
     return MalformedLog("the first event is no format description", where=where)
 
 

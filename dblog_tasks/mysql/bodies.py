@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct, error as StructError
 from typing import Any, NamedTuple
-from uuid import UUID
 import zlib
 
 from dblog_tasks.errors import MalformedLog
@@ -182,8 +181,16 @@ def _gtid(body: bytes, frame: binlog.Frame) -> Gtid:
         if at < len(body):
             read_length(body, at)  # of the transaction: of no use, but a body that ends inside it is damaged
         committed &= ~_TIME_MAX
-    gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{UUID(bytes=sid)}:{number}"
+    gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{_uuid(sid)}:{number}"
     return Gtid(gtid, committed)
+
+
+def _uuid(data: bytes) -> str:
+    """Return 16 bytes as a UUID is written."""
+    if len(data) != 16:
+        raise ValueError(f"a server uuid of {len(data)} bytes")
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
@@ -193,8 +200,8 @@ def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
         _exactly(body, at, 8)
         at += 8
     if flags & (64 | 128):  # a prepared or completed XA transaction: its id
-        _exactly(body, at, 6)
-        at += 6 + body[at + 4] + body[at + 5]
+        at += 6 + sum(_exactly(body, at, 6)[4:])  # format (4), two sizes
+        _exactly(body, at, 0)
     if at < len(body):
         extra, at = body[at], at + 1
         at += 1 if extra & 1 else 0  # engines of a multi-engine transaction
@@ -231,7 +238,7 @@ def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:  # noqa: ARG001
             raise ValueError(f"tagged GTID has a field {field}")
     if committed >= _TIME_MAX:
         raise ValueError(f"tagged GTID was committed {committed} microseconds after 1970")
-    name = f"{UUID(bytes=sid)}:{tag}:{number}" if tag else f"{UUID(bytes=sid)}:{number}"
+    name = f"{_uuid(sid)}:{tag}:{number}" if tag else f"{_uuid(sid)}:{number}"
     return Gtid(name, committed)
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import PurePath
 import re
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from zlib import error as ZlibError
@@ -27,7 +28,7 @@ from dblog_tasks.filters import EVENT, ROW, TABLE, TRANSACTION, Predicate, bind_
 from dblog_tasks.mysql import binlog, bodies
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.rows import UPDATE
-from dblog_tasks.mysql.transactions import DEFINITION, INCIDENT, NOT_COMMITTED, PAYLOAD, ROWS, STATEMENT, Gatherer, Group, Touch
+from dblog_tasks.mysql.transactions import DEFINITION, EPOCH, INCIDENT, NOT_COMMITTED, PAYLOAD, ROWS, STATEMENT, Gatherer, Group, Touch
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog
@@ -262,7 +263,7 @@ class FileDecoder:
         """Count a transaction of which nothing is wanted, without going through it again."""
         for touch, count in group.touched.items():
             self._ledger.not_needed[against[touch] or words.OTHER_FILTER] += count
-        self._ledger.not_needed[words.STRUCTURE] += group.count - group.touched.total()
+        self._ledger.not_needed[words.STRUCTURE] += group.count - sum(group.touched.values())
 
     def _against_transaction(self, group: Group) -> str | None:
         """Return why a whole group is not needed, or None."""
@@ -365,7 +366,6 @@ class MySQLDecoder:
         options: as given.
         source: whose log.
         files: the files in log order; empty for a reader.
-        span: commit times of the first and the last transaction so far, of all in the log.
     """
 
     def __init__(self, options: OpenOptions) -> None:
@@ -378,15 +378,22 @@ class MySQLDecoder:
         self._start = self._bound(options.checkpoint.position)
         self._stop = self._bound(options.stop)
         self.checkpoint = options.checkpoint
-        self.span: tuple[datetime, datetime] | None = None
+        self._earliest, self._latest = sys.maxsize, -1  # microseconds
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Commit times of the first and the last transaction so far, of all in the log; None before the first."""
+        if self._latest < 0:
+            return None
+        return EPOCH + timedelta(microseconds=self._earliest), EPOCH + timedelta(microseconds=self._latest)
 
     def passed(self, file: FileDecoder, group: Group) -> None:
         """Note that a group was dealt with: reading can go on after it, unless its end is missing."""
         if group.problem is not NOT_COMMITTED:
             self.checkpoint = Checkpoint(self.source, Position("mysql", f"{file.name}:{group.end}"), file.identity)
         if group.id is not None:
-            earliest, latest = self.span or (group.when, group.when)
-            self.span = (min(earliest, group.when), max(latest, group.when))
+            self._earliest = min(self._earliest, group.time)
+            self._latest = max(self._latest, group.time)
 
     def _name(self) -> str:
         return self.files[0].name.rpartition(".")[0] or self.files[0].name if self.files else ""

@@ -14,7 +14,6 @@ beyond HELD_MAX in a temporary file.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
@@ -23,7 +22,7 @@ from typing import IO, Any
 from weakref import finalize
 
 from dblog_tasks import ledger as words
-from dblog_tasks.errors import UnsupportedLog
+from dblog_tasks.errors import MalformedLog, UnsupportedLog
 from dblog_tasks.event import Omission, Position, Transaction
 from dblog_tasks.mysql import binlog, bodies, queries
 from dblog_tasks.mysql.layout import Layout, Layouts
@@ -101,7 +100,7 @@ class Group:
         self.end = start
         self.time = 0
         self.count = 0
-        self.touched: Counter[Touch] = Counter()
+        self.touched: dict[Touch, int] = {}
         self.problem: Omission | None = NOT_COMMITTED
         self.gtid = bodies.Gtid("")
         self.xid = 0
@@ -124,6 +123,10 @@ class Group:
         self._held += frame.size
         if self._held > HELD_MAX:
             self._spill()
+
+    def touch(self, touch: Touch) -> None:
+        """Count an event that changed something."""
+        self.touched[touch] = self.touched.get(touch, 0) + 1
 
     def _spill(self) -> None:
         if self._spilled is None:
@@ -221,7 +224,9 @@ class Gatherer:
         if kind == binlog.TABLE_MAP:
             self.layout_of(frame)
         elif kind in ROWS:
-            group.touched[self.layout_of(frame), ROWS[kind], kind] += 1
+            if frame.body_end - frame.at < binlog.HEADER_SIZE + 8:
+                raise MalformedLog("a rows event ends before its table id and flags", where=f"{self._file}:{frame.start}")
+            group.touch((self.layout_of(frame), ROWS[kind], kind))
             if not self._open and frame.data[frame.at + binlog.HEADER_SIZE + 6] & 1:  # last of its statement, and no BEGIN before
                 return _COMMITTED
         elif kind == binlog.XID:
@@ -234,7 +239,7 @@ class Gatherer:
         elif kind in _GTIDS:
             self._gtid(group, self._body(frame))
         elif kind in WHOLE:
-            group.touched[None, WHOLE[kind], kind] += 1
+            group.touch((None, WHOLE[kind], kind))
             return _COMMITTED if kind == binlog.TRANSACTION_PAYLOAD or not self._open else None
         elif kind == binlog.XA_PREPARE:
             return _COMMITTED if self._body(frame).one_phase else PREPARED
@@ -265,7 +270,7 @@ class Gatherer:
         if kind in (queries.BEGIN, queries.XA_START):
             self._open = True
         elif kind in _QUERY_OPERATIONS:
-            group.touched[None, _QUERY_OPERATIONS[kind], frame.type] += 1
+            group.touch((None, _QUERY_OPERATIONS[kind], frame.type))
             group.say(query.text)
             self._open = self._open or queries.starts_transaction(query.text)
         group.rolled_back_in_part |= kind == queries.ROLLBACK_TO

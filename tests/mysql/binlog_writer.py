@@ -73,7 +73,8 @@ def format_description(version: str, lengths: bytes = LENGTHS, *, created: int =
 def query(text: str | bytes, *, schema: str = "d", thread: int = 7, status: bytes = b"") -> bytes:
     """Return the body of a statement."""
     text = text.encode() if isinstance(text, str) else text
-    return pack("<IIBHH", thread, 0, len(schema), 0, len(status)) + status + schema.encode() + b"\0" + text
+    name = schema.encode()
+    return pack("<IIBHH", thread, 0, len(name), 0, len(status)) + status + name + b"\0" + text
 
 
 def gtid(number: int, *, committed: int | None = None, original: int | None = None, tail: bytes = b"") -> bytes:

@@ -127,13 +127,18 @@ def test_create_select_starts_a_transaction(text: bytes, starts: bool) -> None: 
     assert starts == queries.starts_transaction(text)
 
 
-@given(st.binary(max_size=200) | st.lists(st.sampled_from([b"/*", b"*/", b"/*!", b"--", b" ", b"\n", b"#", b"BEGIN", b"(", b"/"]), max_size=60).map(b"".join))
+@given(
+    st.binary(max_size=200)
+    | st.lists(st.sampled_from([b"/*", b"*/", b"/*!", b"--", b" ", b"\n", b"#", b"BEGIN", b"(", b"/"]), max_size=60).map(b"".join)
+)
 def test_any_text_has_a_kind(text: bytes) -> None:
     """Bytes of any encoding or none; the kind is one of the module's own."""
     assert classify(text) in {*queries.KINDS.values(), DATA}
 
 
-@pytest.mark.parametrize("text", [b" " * 100_000, b"/*" * 50_000, b"/*!" * 50_000, b"(" * 100_000, b"/**/" * 50_000, b"#\n" * 50_000, b"--" * 50_000])
+@pytest.mark.parametrize(
+    "text", [b" " * 100_000, b"/*" * 50_000, b"/*!" * 50_000, b"(" * 100_000, b"/**/" * 50_000, b"#\n" * 50_000, b"--" * 50_000]
+)
 def test_a_long_head_takes_no_long_look(text: bytes) -> None:
     """Only the head is looked at, and no byte of it twice: this ends at once or not at all."""
     assert DATA == classify(text + b"COMMIT")

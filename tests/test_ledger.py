@@ -1,0 +1,249 @@
+"""The ledger balances whatever is asked for, against a count of its own; and no line that counts can go without a test seeing it."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib import import_module
+import inspect
+from itertools import count
+from pathlib import Path
+import re
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from dblog_tasks import ledger as words, storage
+from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges
+from dblog_tasks.filters import by_position, by_table, not_
+from dblog_tasks.ledger import Ledger
+from dblog_tasks.plan import Plan
+from dblog_tasks.planning import PlanRequest, make_plan, selection
+
+SHOP = Path(__file__).parent / "corpus" / "shop"
+LOG = (SHOP / "shop.000001").read_bytes()
+NUMBERS = count()
+
+
+def command(*words: str) -> bytes:
+    """Return a command as the append-only file has it."""
+    return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
+
+
+RECORDS = [command(*text.split()) for text in (
+    "SELECT 0", "INCR a", "SET a 1", "RPUSH l x y", "MULTI", "SADD s 1", "INCR b", "EXEC", "INCR a", "MULTI", "INCR c", "SET d 1",
+)]  # fmt: skip
+AOF = b"".join(RECORDS)
+
+
+class Case(NamedTuple):
+    """A plan to be made: of which log, and with what."""
+
+    driver: str
+    log: bytes | str
+    options: dict[str, Any]
+    start: int = 0
+    stop: int = 0
+
+
+def ends(log: bytes) -> list[int]:
+    """Return the ends of all events of a binary log, read from sizes alone."""
+    at, found = 4, []
+    while at + 19 <= len(log) and at + (size := int.from_bytes(log[at + 9 : at + 13], "little")) <= len(log):
+        at += size
+        found.append(at)
+    return found
+
+
+def record_ends() -> list[int]:
+    """Return the ends of the records of the append-only file."""
+    return [len(b"".join(RECORDS[: number + 1])) for number in range(len(RECORDS))]
+
+
+ENDS = ends(LOG)
+INSIDE = next(end for end in ENDS if end > 1000 and LOG[end + 4] == 23)  # before rows, so in the middle of a transaction
+BETWEEN = next(end for end in ENDS if end > 9000 and LOG[end + 4] == 162)  # before a GTID
+SINCE = "2026-09-21T14:14:00Z"
+CASES: dict[str, Case] = {
+    "everything": Case("mysql", LOG, {}),
+    "one table": Case("mysql", LOG, {"selection": selection(tables=["orders"])}),
+    "two tables": Case("mysql", LOG, {"selection": selection(tables=["shop.order*", "*.users"])}),
+    "no table": Case("mysql", LOG, {"selection": selection(tables=["nobody.*"])}),
+    "not a table": Case("mysql", LOG, {"selection": selection(tables=["!orders"])}),
+    "a kind": Case("mysql", LOG, {"selection": selection(kinds=["update"])}),
+    "not a kind": Case("mysql", LOG, {"selection": selection(kinds=["!insert"])}),
+    "a kind of the log": Case("mysql", LOG, {"selection": selection(kinds=["XID_EVENT"])}),
+    "table and kind": Case("mysql", LOG, {"selection": selection(tables=["orders"], kinds=["insert", "delete"])}),
+    "window": Case("mysql", LOG, {"selection": selection(since=SINCE, until="2026-09-21T14:14:30Z")}),
+    "window and table": Case("mysql", LOG, {"selection": selection(since=SINCE, tables=["users"])}),
+    "a transaction": Case("mysql", LOG, {"selection": selection(transactions=["0-1-35"])}),
+    "not a transaction": Case("mysql", LOG, {"selection": selection(transactions=["!0-1-35"])}),
+    "rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30")}),
+    "no rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 0")}),
+    "whole transactions": Case("mysql", LOG, {"selection": selection(tables=["order_items"]), "whole_transactions": True}),
+    "rows of whole transactions": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30"), "whole_transactions": True}),
+    "own replays too": Case("mysql", LOG, {"own_replays": True}),
+    "foreign callable": Case("mysql", LOG, {"selection": (lambda event: len(event.raw) % 2 == 0,)}),
+    "position as a filter": Case("mysql", LOG, {"selection": (not_(by_position(stop=Position("mysql", "log.000001:9000"))), by_table("*"))}),
+    "from between": Case("mysql", LOG, {}, start=BETWEEN),
+    "from inside": Case("mysql", LOG, {}, start=INSIDE),
+    "up to between": Case("mysql", LOG, {}, stop=BETWEEN),
+    "up to inside": Case("mysql", LOG, {}, stop=INSIDE),
+    "from inside to between": Case("mysql", LOG, {"selection": selection(tables=["orders"])}, start=INSIDE, stop=BETWEEN),
+    "open tail": Case("mysql", LOG[: ENDS[ENDS.index(INSIDE) + 1]], {}),
+    "open tail that waits": Case("mysql", LOG[: ENDS[ENDS.index(INSIDE) + 1]], {"resume": True}),
+    "torn tail that waits": Case("mysql", LOG[: BETWEEN + 9], {"resume": True}),
+    "tables without names": Case("mysql", (SHOP / "nolog" / "shop.000001").read_bytes(), {"selection": selection(tables=["users"])}),
+    "rows of tables without names": Case("mysql", (SHOP / "nolog" / "shop.000001").read_bytes(), {"selection": selection(where="id = 1")}),
+    "every type and every definition": Case("mysql", (SHOP.parent / "types" / "types.000001").read_bytes(), {}),
+    "commands": Case("redis", AOF, {}),
+    "commands of a kind": Case("redis", AOF, {"selection": selection(kinds=["incr"])}),
+    "commands of whole transactions": Case("redis", AOF, {"selection": selection(kinds=["sadd"]), "whole_transactions": True}),
+    "commands from": Case("redis", AOF, {}, start=record_ends()[1]),
+    "commands up to": Case("redis", AOF, {}, stop=record_ends()[3]),
+    "commands that wait": Case("redis", AOF, {"resume": True}),
+}
+
+
+def made(case: Case) -> Plan:
+    """Return the plan of a case, in memory."""
+    number = next(NUMBERS)
+    url = f"memory://ledger/{number}/log.000001"
+    storage.write_file(url, case.log if isinstance(case.log, bytes) else case.log.encode(), {})
+    place = {name: Position(case.driver, f"log.000001:{at}") for name, at in (("start", case.start), ("stop", case.stop)) if at}
+    options = {**case.options, **({"start": Checkpoint(position=place["start"])} if case.start else {}), **({"stop": place["stop"]} if case.stop else {})}
+    plan = make_plan(PlanRequest(case.driver, (url,), f"memory://ledger/{number}/plan", **options))
+    assert plan is not None
+    return plan
+
+
+def balance(name: str) -> None:
+    """Make the plan of a case and hold its ledger against counts that are made here."""
+    case = CASES[name]
+    plan = made(case)
+    ledger = plan.ledger
+    steps = list(plan.steps())
+    outside = ledger.not_needed[words.BEFORE_START] + ledger.not_needed[words.AFTER_STOP] if case.start or case.stop else 0
+    assert isinstance(case.log, bytes)
+    bounds = ends(case.log) if case.driver == "mysql" else record_ends()
+    final = int(plan.end.position.value.rpartition(":")[2]) if "torn" in name else case.stop or bounds[-1]
+    inside = [end for end in bounds if case.start < end <= final]
+
+    assert (len(inside), ledger.total) == (ledger.total - outside, ledger.accounted)
+    assert (len(steps), len(list(plan.omitted()))) == (ledger.undone, ledger.omitted.total())
+    assert sum(rows_of(step.operation) for step in steps) == ledger.rows_undone
+    assert Counter(line["reason"] for line in plan.omitted()) == ledger.omitted
+
+
+def rows_of(operation: RowChanges | CommandChange) -> int:
+    """Return how many rows an operation changes."""
+    return len(operation.rows) if isinstance(operation, RowChanges) else 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_ledger_balances(name: str) -> None:
+    """total = undone + not needed + omitted; the total is that of the log's own sizes; undone and omitted are what the plan holds."""
+    balance(name)
+
+
+def verdicts() -> None:
+    """Hold what single cases count against what is known of the corpus and of the commands above."""
+    rows, none = made(CASES["rows"]).ledger, made(CASES["no rows"]).ledger
+    of_orders = made(CASES["one table"]).ledger
+    assert (of_orders.rows_undone, of_orders.undone) == (rows.rows_undone + rows.rows_not_needed, rows.undone + rows.not_needed[words.ROW_FILTER])
+    assert (29, 0, of_orders.rows_undone) == (rows.rows_undone, none.undone, none.rows_not_needed)
+    assert {words.BEFORE_START: 2} == {key: value for key, value in made(CASES["commands from"]).ledger.not_needed.items() if key != words.STRUCTURE}
+    assert made(CASES["open tail that waits"]).ledger.not_needed[words.NEXT_RUN] == 1
+    assert made(CASES["commands that wait"]).ledger.not_needed[words.NEXT_RUN] == 2
+    assert made(CASES["open tail"]).ledger.omitted == {words.NOT_COMMITTED: 1}
+    assert made(CASES["own replays too"]).ledger == made(CASES["everything"]).ledger
+
+
+def test_verdicts_are_the_right_ones() -> None:
+    """Each reason stands for what it says."""
+    verdicts()
+
+
+def test_ledgers_add_up() -> None:
+    """A sum counts what its parts count, and is read back equal."""
+    one, other = (made(CASES[name]).ledger for name in ("rows", "tables without names"))
+
+    assert (one.total + other.total, one.accounted + other.accounted) == ((one + other).total, (one + other).accounted)
+    assert one + other == Ledger.from_json((one + other).to_json())
+    assert one + Ledger() == one
+
+
+COUNTING = {
+    "dblog_tasks.mysql.decoder": r"ledger",
+    "dblog_tasks.mysql.binlog": r"total",
+    "dblog_tasks.plan": r"ledger",
+    "dblog_tasks.redis": r"ledger",
+    "dblog_tasks.redis.decoder": r"ledger",
+    "dblog_tasks.redis.resp": r"counted",
+}
+
+
+def counting_lines() -> Iterator[tuple[str, int]]:
+    """Yield module and line of every statement that raises a count of a ledger."""
+    for name, pattern in COUNTING.items():
+        for node in ast.walk(ast.parse(inspect.getsource(import_module(name)))):
+            if isinstance(node, ast.AugAssign) and re.search(pattern, ast.unparse(node.target)):
+                yield name, node.lineno
+
+
+def without(module: ModuleType, line: int) -> tuple[FunctionType, CodeType]:
+    """Return the function that a counting line is in, and its code without that line."""
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                block[:] = [ast.copy_location(ast.Pass(), part) if isinstance(part, ast.AugAssign) and part.lineno == line else part for part in block]
+    pending = [compile(tree, str(module.__file__), "exec", dont_inherit=True)]
+    while pending:
+        code = pending.pop()
+        found = [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+        pending += found
+        for inner in found:
+            function = _named(module, inner.co_qualname)
+            if isinstance(function, FunctionType) and inner.co_firstlineno <= line <= max(at for _, _, at in inner.co_lines() if at):
+                return function, inner
+    raise AssertionError(f"no function around line {line} of {module.__name__}")
+
+
+def _named(module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def holds(check: Callable[..., None], *arguments: str) -> bool:
+    """Return whether a check passes; what it raises does not matter."""
+    try:
+        check(*arguments)
+    except Exception:  # noqa: BLE001 - a count that is missing may show in any way
+        return False
+    return True
+
+
+def test_there_are_lines_that_count() -> None:
+    """The search below finds what it is for, in every module."""
+    assert set(COUNTING) == {name for name, _ in counting_lines()}
+    assert len(list(counting_lines())) > 12
+
+
+@pytest.mark.parametrize(("name", "line"), [*counting_lines()])
+def test_no_counting_line_can_go(name: str, line: int) -> None:
+    """Without any one line that counts, the ledger of some case is wrong."""
+    function, code = without(import_module(name), line)
+    kept = function.__code__
+    function.__code__ = code
+    try:
+        seen = not holds(verdicts) or not all(holds(balance, case) for case in CASES)
+    finally:
+        function.__code__ = kept
+
+    assert seen, f"line {line} of {name} counts something that no case sees"

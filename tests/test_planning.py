@@ -1,0 +1,202 @@
+"""Plans of parts are the plan of the whole: at every checkpoint, from files, compressed files and S3, and while a log grows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+import gzip
+from itertools import count, zip_longest
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings, strategies as st
+import pytest
+
+from dblog_tasks import ledger as words, storage
+from dblog_tasks.storage.place import place_of
+from dblog_tasks.cli import run
+from dblog_tasks.event import Checkpoint, Position
+from dblog_tasks.ledger import Ledger
+from dblog_tasks.plan import MANIFEST, Plan, check, read_plan
+from dblog_tasks.planning import PlanRequest, make_plan, selection
+
+SHOP = Path(__file__).parent / "corpus" / "shop"
+FILES = sorted(SHOP.glob("shop.0*"))
+NUMBERS = count()
+CHOSEN = selection(tables=["orders", "users"])
+
+
+def planned(logs: Sequence[str], start: str = "", stop: str = "", **options: Any) -> Plan:
+    """Return the plan of a part of a log, in memory."""
+    place = {"start": Checkpoint(position=Position("mysql", start)), "stop": Position("mysql", stop)}
+    out = f"memory://planning/{next(NUMBERS)}"
+    plan = make_plan(PlanRequest("mysql", tuple(logs), out, selection=CHOSEN, **{name: place[name] for name in place if place[name]}, **options))
+    assert plan is not None
+    return plan
+
+
+def differing(expected: Sequence[Any], actual: Sequence[Any]) -> Any:
+    """Return the first two that differ; None when there are none."""
+    return next(((one, other) for one, other in zip_longest(expected, actual) if one != other), None)
+
+
+def steps_of(plans: Sequence[Plan]) -> list[Any]:
+    """Return the steps of all plans in log order."""
+    return [(step.checkpoint.position.value, step.operation, step.transaction) for plan in plans for step in reversed(list(plan.steps()))]
+
+
+def inside(plans: Sequence[Plan]) -> Ledger:
+    """Return what the plans count of the parts they are of: what comes before their starts and after their stops left out."""
+    ledger = sum((plan.ledger for plan in plans), Ledger())
+    outside = sum(ledger.not_needed.pop(word, 0) for word in (words.BEFORE_START, words.AFTER_STOP))
+    ledger.total -= outside
+    return ledger
+
+
+def ends() -> list[str]:
+    """Return the ends of all events as positions, read from sizes alone."""
+    found = []
+    for file in FILES:
+        log, at = file.read_bytes(), 4
+        while at < len(log):
+            at += int.from_bytes(log[at + 9 : at + 13], "little")
+            found.append(f"{file.name}:{at}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole() -> Plan:
+    """One plan over all of the log."""
+    return planned([str(file) for file in FILES])
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The log, each file compressed."""
+    folder = tmp_path_factory.mktemp("packed")
+    for file in FILES:
+        (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    return str(folder)
+
+
+def assert_split(whole: Plan, logs: Sequence[str], place: str) -> None:
+    """Plan up to a place and from it, and hold both against the whole."""
+    parts = [planned(logs, stop=place), planned(logs, start=place)]
+
+    assert differing(steps_of([whole]), steps_of(parts)) is None, place
+    assert inside([whole]) == inside(parts), place
+    assert parts[0].end.position.value == place
+    assert [[], []] == [check(plan) for plan in parts]
+
+
+def test_every_transaction_end_splits_the_log(whole: Plan) -> None:
+    """A plan up to any transaction's end and one from there are together the plan of all."""
+    found = sorted({step.transaction.end.value for step in whole.steps() if step.transaction}, key=lambda place: (place[:11], int(place[12:])))
+    assert len(found) > 100
+    for place in found[::4]:
+        assert_split(whole, [str(file) for file in FILES], place)
+
+
+def test_every_event_end_splits_the_log(whole: Plan) -> None:
+    """The same inside transactions, and at the ends of files."""
+    found = ends()
+    edges = [place for place in found if any(place == f"{file.name}:{file.stat().st_size}" for file in FILES)]
+    assert 3 == len(edges)
+    for place in [*edges[:2], *found[1::31]]:
+        assert_split(whole, [str(file) for file in FILES], place)
+
+
+def test_compressed_files_split_the_same(whole: Plan, packed: str) -> None:
+    """Positions in a compressed file are those of what it holds."""
+    for place in ends()[5::97]:
+        assert_split(whole, [packed], place)
+
+
+@pytest.fixture(scope="module")
+def bucket(packed: str) -> Iterator[dict[str, Any]]:
+    """Options for an S3 store, as moto plays it, that holds the compressed log."""
+    pytest.importorskip("s3fs")
+    moto_server = pytest.importorskip("moto.server")
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+            patched.setenv(name, value)
+        patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        options = {"client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
+        place_of("s3://logs", options).fs.mkdir("logs")
+        for file in Path(packed).iterdir():
+            storage.write_file(f"s3://logs/shop/{file.name}", file.read_bytes(), options)
+        yield options
+    server.stop()
+
+
+def test_checkpoints_split_a_log_on_s3(whole: Plan, bucket: dict[str, Any]) -> None:
+    """The same from a glob of compressed objects."""
+    for place in ends()[40::370]:
+        logs, options = ["s3://logs/shop/shop.0*"], {"storage_options": bucket}
+        parts = [planned(logs, stop=place, **options), planned(logs, start=place, **options)]
+
+        assert differing(steps_of([whole]), steps_of(parts)) is None, place
+        assert inside([whole]) == inside(parts), place
+
+
+def test_the_accident_is_planned_from_s3_to_s3(bucket: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """The bad transactions of the corpus, found by id in compressed objects; plan, check and undo go through the store."""
+    bad = json.loads((SHOP / "accident.json").read_text())["transactions"]
+    store = ("--storage-option", f"client_kwargs.endpoint_url={bucket['client_kwargs']['endpoint_url']}")
+    wanted = [word for entry in bad for word in ("--transaction", entry["gtid"])]
+
+    assert run(["plan", "s3://logs/shop/shop.0*", "--driver", "mysql", "--out", "s3://logs/plans/accident", *wanted, *store]) == 0
+    assert run(["check", "s3://logs/plans/accident", *store]) == 0
+    plan = read_plan("s3://logs/plans/accident", bucket)
+    assert sum(rows for entry in bad for rows in entry["rows"]) == plan.ledger.rows_undone
+    assert [entry["gtid"] for entry in reversed(bad)] == list(dict.fromkeys(step.transaction.id for step in plan.steps() if step.transaction))
+    capsys.readouterr()
+    assert run(["show", "s3://logs/plans/accident", "--as", "sql", *store]) == 0
+    assert "IF(ROW_COUNT()=89" in capsys.readouterr().out
+
+
+def grow(folder: Path, size: int) -> None:
+    """Let a folder hold the first bytes of the log, file after file."""
+    for file in FILES:
+        content = file.read_bytes()[:size]
+        size -= len(content)
+        (folder / file.name).write_bytes(content)
+        if size <= 0:
+            return
+
+
+def plans_of(folder: Path) -> list[Plan]:
+    """Return the finished plans of a folder, by where they end."""
+    found = [read_plan(str(manifest.parent), {}) for manifest in folder.glob(f"*/{MANIFEST}")]
+    return sorted(found, key=lambda plan: (plan.end.position.value[:11], int(plan.end.position.value[12:])))
+
+
+LENGTH = sum(file.stat().st_size for file in FILES)
+
+
+@settings(max_examples=12)
+@given(cuts=st.lists(st.integers(300, LENGTH), max_size=6), killed=st.sets(st.integers(0, 5)))
+def test_a_growing_log_is_planned_once(whole: Plan, tmp_path_factory: pytest.TempPathFactory, cuts: list[int], killed: set[int]) -> None:
+    """Cut anywhere, also inside an event or a transaction, and with runs that died before their manifest: every step once, in order."""
+    folder = tmp_path_factory.mktemp("growing")
+    logs, out = folder / "logs", folder / "plans"
+    logs.mkdir()
+    for number, cut in enumerate([*sorted(cuts), LENGTH]):
+        grow(logs, cut)
+        request = PlanRequest("mysql", (str(logs),), str(out), selection=CHOSEN, resume=True)
+        made = make_plan(request)
+        if number in killed and made is not None:
+            (Path(made.url) / MANIFEST).unlink()
+            make_plan(request)
+    made_plans = plans_of(out)
+
+    assert differing(steps_of([whole]), steps_of(made_plans)) is None
+    assert [plan.end for plan in made_plans[:-1]] == [plan.start for plan in made_plans[1:]]
+    assert Counter() == sum((plan.ledger.omitted for plan in made_plans), Counter())
+    assert inside([whole]).rows_undone == inside(made_plans).rows_undone
+    assert [] == [problem for plan in made_plans for problem in check(plan)]
+    assert make_plan(PlanRequest("mysql", (str(logs),), str(out), selection=CHOSEN, resume=True)) is None
