@@ -22,9 +22,7 @@ import tempfile
 import time
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "live"))
-
-from servers import MariaDB, mariadb_server  # noqa: E402 - beside the tests that use it too
+from tests.live.servers import MariaDB, mariadb_server
 
 NARROW = "CREATE TABLE narrow (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL)"
 RARE = "CREATE TABLE rare (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40))"
@@ -65,7 +63,10 @@ def fill(server: MariaDB, megabytes: int) -> None:
             columns = "k, c, pad" if table == "narrow" else ", ".join(f"c{n}" for n in range(len(WIDE_TYPES)))
             batch = [f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}"] * 40
             change = f"UPDATE {table} SET {'k = k + 1' if table == 'narrow' else 'c0 = c0 + 1'} ORDER BY id DESC LIMIT 1200"
-            server.sql(";\n".join([*batch, change, f"DELETE FROM {table} ORDER BY id LIMIT 900", "INSERT INTO rare (note) VALUES ('seldom')"]), "perf")
+            server.sql(
+                ";\n".join([*batch, change, f"DELETE FROM {table} ORDER BY id LIMIT 900", "INSERT INTO rare (note) VALUES ('seldom')"]),
+                "perf",
+            )
             written = size_of(server)
     server.rotate()
 
@@ -85,9 +86,10 @@ def wide_row(chance: random.Random) -> str:
     """Return a row of many types, a tenth of its values NULL where that is allowed."""
     number, text = chance.randrange(100), "t" * chance.randrange(1, 8)
     samples = {
-        "INT": number, "BIGINT": number * 10**9, "SMALLINT": number, "TINYINT": number % 100, "DECIMAL": f"{number}.25", "DOUBLE": f"{number}.125e0",
-        "FLOAT": f"{number}.5", "DATE": "'2026-01-17'", "DATETIME": f"'2026-01-{number % 28 + 1:02} 10:11:{number % 60:02}.123456'",
-        "TIMESTAMP": f"'2026-02-{number % 28 + 1:02} 01:02:03'", "TIME": f"'{number}:01:02'", "YEAR": 2000 + number, "ENUM": f"'{'abc'[number % 3]}'",
+        "INT": number, "BIGINT": number * 10**9, "SMALLINT": number, "TINYINT": number % 100, "DECIMAL": f"{number}.25",
+        "DOUBLE": f"{number}.125e0", "FLOAT": f"{number}.5", "DATE": "'2026-01-17'", "DATETIME": f"'2026-01-{number % 28 + 1:02} 10:11:{number % 60:02}.123456'",
+        "TIMESTAMP": f"'2026-02-{number % 28 + 1:02} 01:02:03'", "TIME": f"'{number}:01:02'", "YEAR": 2000 + number,
+        "ENUM": f"'{'abc'[number % 3]}'",
         "SET": "'x,z'", "BIT": number, "BINARY": f"X'{number:02}ff'", "VARBINARY": f"X'{number:02}00ff'", "BLOB": f"X'{'ab' * 40}'",
     }  # fmt: skip
     values = []
@@ -133,17 +135,32 @@ def tasks(folder: Path, server: MariaDB) -> Iterator[Task]:
 
     for name, log in files.items():
         size = log.stat().st_size >> 20
-        yield Task(f"decode {name} {size} MB / mariadb-binlog -v", [*python, "decode", str(log)], ["mariadb-binlog", "--no-defaults", "-v", "--base64-output=decode-rows", str(log)])
-        yield Task(f"undo SQL {name} / mariadb-binlog --flashback", [*python, "undo", str(log)], ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)])
         yield Task(
-            f"plan and show --as sql {name} / mariadb-binlog --flashback", [*python, "plan", str(log), str(out)], ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)], clean
+            f"decode {name} {size} MB / mariadb-binlog -v",
+            [*python, "decode", str(log)],
+            ["mariadb-binlog", "--no-defaults", "-v", "--base64-output=decode-rows", str(log)],
+        )
+        yield Task(
+            f"undo SQL {name} / mariadb-binlog --flashback",
+            [*python, "undo", str(log)],
+            ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)],
+        )
+        yield Task(
+            f"plan and show --as sql {name} / mariadb-binlog --flashback",
+            [*python, "plan", str(log), str(out)],
+            ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)],
+            clean,
         )
         yield Task(
             f"undo of a seldom table {name} / mariadb-binlog --flashback",
             [*python, "undo", str(log), "perf.rare"],
             ["mariadb-binlog", "--no-defaults", "--flashback", "-v", "-d", "perf", "-T", "rare", str(log)],
         )
-        yield Task(f"decode {name} / mysql-replication", [*python, "decode", str(log)], [*python, "peer", str(server.socket), log.name, str(log.stat().st_size)])
+        yield Task(
+            f"decode {name} / mysql-replication",
+            [*python, "decode", str(log)],
+            [*python, "peer", str(server.socket), log.name, str(log.stat().st_size)],
+        )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 import sys
+from typing import Any
 
 import dblog_tasks
 from dblog_tasks.cli import run
@@ -13,8 +14,12 @@ from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 
 def decode(log: str) -> None:
     """Decode every row of a log."""
+    event: Any
+    rows = 0
     with dblog_tasks.open("mysql", path=log) as decoder:
-        rows = sum(len(event.body.rows) for event in decoder if event.operation and event.omission is None)
+        for event in decoder:
+            if event.operation and event.omission is None:
+                rows += len(event.body.rows)
     print(rows)
 
 

@@ -17,7 +17,7 @@ from dblog_tasks.backend import (
     cancel_of,
     default_registry,
     events,
-    open,
+    open,  # noqa: A004 - the public name
     register,
     start_position_of,
 )

@@ -147,14 +147,14 @@ def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one si
     yield summary(found, mask=mask) + "\n"
 
 
-def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
     from dblog_tasks.report import plan_json  # noqa: PLC0415
 
     yield orjson.dumps(plan_json(found), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
-    from dblog_tasks.mysql.sql import TransactionInfo, undo_script  # noqa: PLC0415
+def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
+    from dblog_tasks.mysql.sql import undo_script  # noqa: PLC0415
 
     _check_driver(found, "mysql", "sql")
     steps = ((_transaction_info(step), step.operation) for step in found.steps())
@@ -172,7 +172,7 @@ def _transaction_info(step: RecoveryStep) -> TransactionInfo:
     return TransactionInfo(transaction.id, "; ".join(part for part in (committed, transaction.start.value, said) if part))
 
 
-def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: ARG001, FBT001
+def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
     from dblog_tasks.redis.text import undo_text  # noqa: PLC0415
 
     _check_driver(found, "redis", "redis")
@@ -191,8 +191,9 @@ def _check_driver(found: Plan, driver: str, form: str) -> None:
 def _header(found: Plan) -> list[str]:
     conflicts, ledger = found.manifest["conflicts"], found.ledger
     known = conflicts["known_up_to"]["position"]
+    transactions = found.manifest["transactions"]["count"]
     return [
-        f"plan {found.id} of {found.manifest['source']['name']}: {ledger.rows_undone} rows, {found.manifest['transactions']['count']} transactions",
+        f"plan {found.id} of {found.manifest['source']['name']}: {ledger.rows_undone} rows, {transactions} transactions",
         f"log {found.start.position.value or 'from the beginning'} to {found.end.position.value}",
         f"{ledger.omitted.total()} events omitted; {conflicts['hard']} hard and {conflicts['soft']} soft conflicts known up to {known}",
     ]

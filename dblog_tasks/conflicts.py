@@ -175,7 +175,9 @@ def _changed(table: Table, before: Row, after: Row) -> list[str]:
     return [column.name for column, old, new in zip(table.columns, before, after, strict=True) if old != new]
 
 
-def find_conflicts(steps: Iterable[tuple[str, RowChanges | CommandChange]], events: Iterable[Event], touched: TouchedRows, unknown: dict[str, str]) -> Iterator[Conflict]:
+def find_conflicts(
+    steps: Iterable[tuple[str, RowChanges | CommandChange]], events: Iterable[Event], touched: TouchedRows, unknown: dict[str, str]
+) -> Iterator[Conflict]:
     """Yield the conflicts in log order.
 
     Args:

@@ -14,7 +14,8 @@ with the beginning of the SHA-256 of its lines: what two attempts write differs 
     {"at": position, "in": transaction, "database": n, "do": […], "undo": […], "grade": …}
     {"at": position, "in": transaction, "operation": …}                      of a backend's own: as it is, already the undo
 
-Values: JSON's own; bytes are {"base64": …}; integers of more than 64 bits {"integer": "0x…"}; null is NULL. Decimals and temporals are text.
+Values: JSON's own; bytes are {"base64": …}; integers of more than 64 bits {"integer": "0x…"}; null is NULL. Decimals and temporals
+are text.
 
 The plan id is the SHA-256 over driver, source, filter, logs, both checkpoints and the hashes of steps and omitted: the same log
 and filter give the same id wherever the plan lies.
@@ -375,7 +376,8 @@ def manifest_of(driver: str, source: Source, filters: Any, parts: Sequence[LogPa
         "ledger": ledger.to_json(),
         "fixes": {reason: fix for part in parts for reason, fix in part.omissions.items()},
         "conflicts": conflicts.to_json(),
-        "segments": [segment.to_json() for part in parts for segment in part.segments] + [segment.to_json() for segment in conflicts.segments],
+        "segments": [segment.to_json() for part in parts for segment in part.segments]
+        + [segment.to_json() for segment in conflicts.segments],
     }
     manifest = {"plan": plan_id(manifest), **manifest}
     return {**manifest, "sha256": _seal(manifest)}
@@ -501,7 +503,9 @@ def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
     """Return the plan in a folder. Raises InvalidInput when there is none, MalformedPlan when it is not whole."""
     where = storage.join(url, MANIFEST)
     if not storage.exists(where, storage_options):
-        plans = [name for name in storage.list_folder(url, storage_options) if storage.exists(storage.join(url, name, MANIFEST), storage_options)]
+        plans = [
+            name for name in storage.list_folder(url, storage_options) if storage.exists(storage.join(url, name, MANIFEST), storage_options)
+        ]
         if len(plans) == 1:
             return read_plan(storage.join(url, plans[0]), storage_options)
         held = f"it holds the plans {', '.join(plans[:5])}" if plans else "a plan is a folder with a manifest.json"
@@ -511,7 +515,9 @@ def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:
         if manifest["format"] != FORMAT:
             raise MalformedPlan(f"format {manifest['format']!r:.40}, expected {FORMAT!r}", where=where)
         if plan_id(manifest) != manifest["plan"] or _seal(manifest) != manifest["sha256"]:
-            raise MalformedPlan("the manifest is not the one that was written: its hash does not match", where=where, hint="make the plan again")
+            raise MalformedPlan(
+                "the manifest is not the one that was written: its hash does not match", where=where, hint="make the plan again"
+            )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise MalformedPlan("the manifest cannot be read", where=where, hint="make the plan again") from None
     return Plan(url, manifest, storage_options)
@@ -531,7 +537,7 @@ def refuse_existing(url: str, storage_options: Mapping[str, Any]) -> None:
     if MANIFEST in held:
         raise OutputExists("a plan is here already", where=url, hint="give another --out, or remove it")
     if held - {STEPS, OMITTED, CONFLICTS}:
-        raise OutputExists(f"the folder is not empty: {sorted(held)[0]}", where=url, hint="give another --out")
+        raise OutputExists(f"the folder is not empty: {min(held)}", where=url, hint="give another --out")
 
 
 def check(plan: Plan) -> list[str]:
@@ -547,7 +553,11 @@ def check(plan: Plan) -> list[str]:
         undone += len(found) if segment.kind == STEPS else 0
         omitted += len(found) if segment.kind == OMITTED else 0
         rows += sum(len(line.get("rows", "1")) for line in found) if segment.kind == STEPS else 0
-    counted = (("undone events", undone, plan.ledger.undone), ("undone rows", rows, plan.ledger.rows_undone), ("omitted events", omitted, plan.ledger.omitted.total()))
+    counted = (
+        ("undone events", undone, plan.ledger.undone),
+        ("undone rows", rows, plan.ledger.rows_undone),
+        ("omitted events", omitted, plan.ledger.omitted.total()),
+    )
     problems += [f"{what}: {found} in the segments, {said} in the ledger" for what, found, said in counted if found != said]
     return problems
 

@@ -21,7 +21,7 @@ from typing import Any
 from dblog_tasks import plan as plans, storage
 from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
 from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
-from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
+from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges, Source
 from dblog_tasks.filters import (
     ByTime,
@@ -90,7 +90,9 @@ def parse_time(text: str, option: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidInput(f"{text!r:.60} is no time", where=option, hint="write 2026-11-23T14:02:00Z or 2026-11-23 14:02:00+01:00") from None
+        raise InvalidInput(
+            f"{text!r:.60} is no time", where=option, hint="write 2026-11-23T14:02:00Z or 2026-11-23 14:02:00+01:00"
+        ) from None
     if time.tzinfo is None:
         raise InvalidInput(f"{text!r} has no zone", where=option, hint=f"write {text}Z for UTC, or an offset like {text}+02:00")
     return time
@@ -291,9 +293,7 @@ def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:
                 yield step.checkpoint.position.value, step.operation.reverse()
 
 
-def make_plan(
-    request: PlanRequest, *, jobs: int = 1, progress: Progress | None = None, cancel: CancelEvent | None = None
-) -> Plan | None:
+def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None = None, cancel: CancelEvent | None = None) -> Plan | None:
     """Make a plan from beginning to end in this process, or in `jobs` processes; nothing is left behind when it fails.
 
     With `request.resume` None is returned when nothing came since the last plan. Raises DblogError.

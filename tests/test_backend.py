@@ -48,7 +48,9 @@ def test_a_registered_backend_is_opened_by_its_driver() -> None:
     registry = Registry()
     registry.register(ListBackend("list", 1, 2))
 
-    assert [1, 2] == list(registry.open("list"))
+    found: list[Any] = list(registry.open("list"))
+
+    assert [1, 2] == found
 
 
 def test_the_first_backend_of_a_driver_stays() -> None:
@@ -72,7 +74,7 @@ def test_an_unknown_driver_is_not_found_and_the_known_ones_are_named() -> None:
     """Names are compared exactly."""
     registry = Registry()
     registry.register(ListBackend("list"))
-    with pytest.raises(BackendNotFound, match="List.*known: list"):
+    with pytest.raises(BackendNotFound, match=r"List.*known: list"):
         registry.open("List")
 
 
@@ -142,7 +144,9 @@ def test_a_decoder_closes_once_however_often_it_is_asked() -> None:
     assert [] == list(SeqDecoder(None))
 
 
-@pytest.mark.parametrize("value", [Source("mysql", "shop"), Position("mysql", "b.000007:4523"), Checkpoint(MINE, Position("mysql", "b.1:4"), "f00")])
+@pytest.mark.parametrize(
+    "value", [Source("mysql", "shop"), Position("mysql", "b.000007:4523"), Checkpoint(MINE, Position("mysql", "b.1:4"), "f00")]
+)
 def test_values_survive_json(value: Any) -> None:
     """Written and read back they are equal."""
     assert value == type(value).from_json(value.to_json())

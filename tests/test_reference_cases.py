@@ -90,7 +90,8 @@ def test_root_case(case: dict[str, Any]) -> None:
     assert case["expected_error"] == error
     if case["options"]["helper"] == "recovery_plan":
         expected = [
-            (Checkpoint(Source(*found["checkpoint"]["source"]), Position(*found["checkpoint"]["position"])), found["operation"]) for found in case["expected_flashbacks"]
+            (Checkpoint(Source(*found["checkpoint"]["source"]), Position(*found["checkpoint"]["position"])), found["operation"])
+            for found in case["expected_flashbacks"]
         ]
         assert expected == [(step.checkpoint, step.operation) for step in got]
     elif case["options"]["helper"] == "filter":

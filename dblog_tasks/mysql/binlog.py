@@ -189,7 +189,7 @@ def read_format(body: bytes, where: str) -> Format:
         raise MalformedLog(f"server version {server_version!r}, expected numbers and points", where=where)
     mariadb = "mariadb" in server_version.lower()
     lengths = body[57:]
-    checksum, summed = 0, _has_checksum_byte(server_version, mariadb)
+    checksum, summed = 0, _has_checksum_byte(server_version, mariadb=mariadb)
     if summed:
         if len(lengths) < 1 + CRC_SIZE:
             raise MalformedLog("format description ends before its checksum algorithm", where=where)
@@ -200,7 +200,7 @@ def read_format(body: bytes, where: str) -> Format:
     return Format(server_version, mariadb, int.from_bytes(body[52:56], "little"), lengths, checksum, summed)
 
 
-def _has_checksum_byte(server_version: str, mariadb: bool) -> bool:
+def _has_checksum_byte(server_version: str, *, mariadb: bool) -> bool:
     digits = server_version.split("-", 1)[0].split(".")
     numbers = tuple(int("".join(c for c in part if c.isdigit())[:6] or 0) for part in digits[:3])
     return numbers >= ((5, 3, 0) if mariadb else (5, 6, 1))
@@ -352,7 +352,7 @@ def _unlike(what: str, where: str, hint: str = "the file is damaged: copy it aga
 
 
 def _misplaced(next_position: int, where: str) -> MalformedLog:
-    return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it, or it is the relay log of a replica")
+    return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it; or it is a relay log")
 
 
 def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:

@@ -163,12 +163,12 @@ def inflate(data: bytes) -> bytes:
     return plain
 
 
-def _rotate(body: bytes, frame: binlog.Frame) -> Rotate:  # noqa: ARG001 - readers share one signature
+def _rotate(body: bytes, frame: binlog.Frame) -> Rotate:
     name = body[8:].split(b"\0", 1)[0].decode("utf-8", "replace").strip()
     return Rotate(int.from_bytes(_exactly(body, 0, 8), "little"), name)
 
 
-def _xid(body: bytes, frame: binlog.Frame) -> Xid:  # noqa: ARG001
+def _xid(body: bytes, frame: binlog.Frame) -> Xid:
     return Xid(int.from_bytes(_exactly(body, 0, 8), "little"))
 
 
@@ -212,7 +212,7 @@ def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     return Gtid(f"{domain}-{frame.server_id}-{sequence}", 0, bool(flags & 1), thread, xa)
 
 
-def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:  # noqa: ARG001
+def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     """Fields by number, all integers of variable length (mysql::serialization, MySQL 8.3 and later)."""
     _, at = _varint(body, 0)  # version of the serialization
     _, at = _varint(body, at)  # size
@@ -255,29 +255,29 @@ def _signed(value: int) -> int:
     return -(value >> 1) - 1 if value & 1 else value >> 1
 
 
-def _rows_query(body: bytes, frame: binlog.Frame) -> Statement:  # noqa: ARG001
+def _rows_query(body: bytes, frame: binlog.Frame) -> Statement:
     return Statement(body[1:])  # the first byte is the length modulo 256, of no use
 
 
-def _annotate(body: bytes, frame: binlog.Frame) -> Statement:  # noqa: ARG001
+def _annotate(body: bytes, frame: binlog.Frame) -> Statement:
     return Statement(body)
 
 
-def _xa_prepare(body: bytes, frame: binlog.Frame) -> XaPrepare:  # noqa: ARG001
+def _xa_prepare(body: bytes, frame: binlog.Frame) -> XaPrepare:
     one_phase, format_id, gtrid_size, bqual_size = _XA.unpack_from(body)
     gtrid = _exactly(body, _XA.size, gtrid_size)
     return XaPrepare(bool(one_phase), format_id, gtrid, _exactly(body, _XA.size + gtrid_size, bqual_size))
 
 
-def _intvar(body: bytes, frame: binlog.Frame) -> Intvar:  # noqa: ARG001
+def _intvar(body: bytes, frame: binlog.Frame) -> Intvar:
     return Intvar(body[0], int.from_bytes(_exactly(body, 1, 8), "little"))
 
 
-def _rand(body: bytes, frame: binlog.Frame) -> Rand:  # noqa: ARG001
+def _rand(body: bytes, frame: binlog.Frame) -> Rand:
     return Rand(int.from_bytes(_exactly(body, 0, 8), "little"), int.from_bytes(_exactly(body, 8, 8), "little"))
 
 
-def _incident(body: bytes, frame: binlog.Frame) -> Incident:  # noqa: ARG001
+def _incident(body: bytes, frame: binlog.Frame) -> Incident:
     return Incident(int.from_bytes(_exactly(body, 0, 2), "little"), _exactly(body, 3, body[2]).decode("utf-8", "replace"))
 
 

@@ -12,7 +12,8 @@ Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
 
 A row is read by straight-line code that is generated for its table layout and for the NULL bitmap at hand, so that neighbours
 of fixed width come out of one Struct and no column asks whether it is NULL. Rows whose bitmap stays rare are read eight columns
-at a time, by code for the byte of the bitmap that is theirs. Generated source holds numbers and our own names only, never a name from the log.
+at a time, by code for the byte of the bitmap that is theirs. Generated source holds numbers and our own names
+only, never a name from the log.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _decimal(storage: Storage) -> Field:
 
 
 def _fixed(width: int, function: Callable[[bytes], Any]) -> Callable[[Storage], Field]:
-    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})  # noqa: ARG005 - makers share one signature
+    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})
 
 
 def _text(storage: Storage, length_bytes: int) -> Field:

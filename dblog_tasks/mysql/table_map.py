@@ -250,7 +250,7 @@ def _collations(name: str, codes: frozenset[int]) -> Fact:
     return read
 
 
-def _names(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001 - readers share one signature
+def _names(value: bytes, types: Types) -> dict[str, Any]:
     names, at = [], 0
     while at < len(value):
         size, at = read_length(value, at)
@@ -277,11 +277,11 @@ def _labels(codes: frozenset[int]) -> Fact:
     return read
 
 
-def _key(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001
+def _key(value: bytes, types: Types) -> dict[str, Any]:
     return {"key": tuple(_lengths(value))}
 
 
-def _prefix_key(value: bytes, types: Types) -> dict[str, Any]:  # noqa: ARG001
+def _prefix_key(value: bytes, types: Types) -> dict[str, Any]:
     return {"key": tuple(_lengths(value)[::2])}
 
 

@@ -57,7 +57,9 @@ class RedisBackend:
 backend = RedisBackend()
 
 
-def _read(options: OpenOptions, source: Source, name: str, blocks: Generator[bytes], decoder: SeqDecoder[RedisEvent]) -> Generator[RedisEvent]:
+def _read(
+    options: OpenOptions, source: Source, name: str, blocks: Generator[bytes], decoder: SeqDecoder[RedisEvent]
+) -> Generator[RedisEvent]:
     stop = max(offset_of(options.stop), offset_of(options.checkpoint.position)) if options.stop else None
     with closing(blocks):
         stream = events(frames(_counted(blocks, RecordCount(stop), options), name=name), source, name)

@@ -38,14 +38,14 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 class RedisEvent(NamedTuple):
-    """One command of the log.
+    r"""One command of the log.
 
     Attributes:
         source: whose log.
         file: name of the file.
         start: offset of the record's first byte.
         end: offset after its last one.
-        kind: name of the command in lower case; bytes that are no UTF-8 as `\\xHH`.
+        kind: name of the command in lower case; bytes that are no UTF-8 as `\xHH`.
         raw: the exact bytes of the record.
         body: the command.
         time: UTC, of the last timestamp annotation before it (in a transaction, before its EXEC); None without one.

@@ -1,10 +1,10 @@
-"""RESP commands as an append-only file holds them, from blocks of bytes.
+r"""RESP commands as an append-only file holds them, from blocks of bytes.
 
 Law: bytes in, frames out. Nothing here opens a file, or knows what a command means.
 
-    record       *<count>\\r\\n  then <count> times  $<length>\\r\\n<length bytes>\\r\\n      one command, its name first
-    annotation   #<text>\\r\\n                                                             between records only
-                 #TS:<unix seconds>\\r\\n                                                  the time of the records after it
+    record       *<count>\r\n  then <count> times  $<length>\r\n<length bytes>\r\n      one command, its name first
+    annotation   #<text>\r\n                                                             between records only
+                 #TS:<unix seconds>\r\n                                                  the time of the records after it
 
 Formats and limits are those of Redis 7.0 `aof.c` and `networking.c`, and of Valkey 9.
 https://redis.io/docs/latest/develop/reference/protocol-spec/

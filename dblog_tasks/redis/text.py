@@ -1,7 +1,7 @@
-"""Undo commands as text for `redis-cli`, newest first.
+r"""Undo commands as text for `redis-cli`, newest first.
 
 Law: text only; nothing is read or run. Each line is one command as `redis-cli` splits it: words of safe characters stand bare,
-any other word in double quotes with `\\xHH` for each byte that is not printable ASCII, so any key or value passes unchanged.
+any other word in double quotes with `\xHH` for each byte that is not printable ASCII, so any key or value passes unchanged.
 
 What is printed, and nothing else, for `redis-cli` has no comments:
 
