@@ -87,7 +87,8 @@ def wide_row(chance: random.Random) -> str:
     number, text = chance.randrange(100), "t" * chance.randrange(1, 8)
     samples = {
         "INT": number, "BIGINT": number * 10**9, "SMALLINT": number, "TINYINT": number % 100, "DECIMAL": f"{number}.25",
-        "DOUBLE": f"{number}.125e0", "FLOAT": f"{number}.5", "DATE": "'2026-01-17'", "DATETIME": f"'2026-01-{number % 28 + 1:02} 10:11:{number % 60:02}.123456'",
+        "DOUBLE": f"{number}.125e0", "FLOAT": f"{number}.5", "DATE": "'2026-01-17'",
+        "DATETIME": f"'2026-01-{number % 28 + 1:02} 10:11:{number % 60:02}.123456'",
         "TIMESTAMP": f"'2026-02-{number % 28 + 1:02} 01:02:03'", "TIME": f"'{number}:01:02'", "YEAR": 2000 + number,
         "ENUM": f"'{'abc'[number % 3]}'",
         "SET": "'x,z'", "BIT": number, "BINARY": f"X'{number:02}ff'", "VARBINARY": f"X'{number:02}00ff'", "BLOB": f"X'{'ab' * 40}'",

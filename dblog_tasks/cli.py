@@ -7,7 +7,7 @@ filter; 5 check failed; 130 interrupted. Prefect is not imported here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from io import TextIOWrapper
 import os
 import sys
@@ -17,11 +17,11 @@ from cyclopts import App, CycloptsError, Parameter
 import orjson
 
 from dblog_tasks import __version__, storage
-from dblog_tasks.backend import default_registry, open_options
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
-from dblog_tasks.event import Checkpoint, Event, Position, RowChanges, Source
+from dblog_tasks.event import Checkpoint, Event, Position, RowChanges
+from dblog_tasks.filters import Predicate
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
-from dblog_tasks.planning import PlanRequest, find_files, make_plan, selection
+from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
 from dblog_tasks.recovery import RecoveryStep
 
 if TYPE_CHECKING:
@@ -48,21 +48,67 @@ def _given(help: str, name: str | None = None) -> Parameter:  # noqa: A002 - the
 
 Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
 Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
-Tables = Annotated[list[str], _given("Only these tables: a glob over schema.table, or over the name alone; !GLOB leaves out.", "--table")]
-Kinds = Annotated[list[str], _given("Only these: insert, update, delete, or the log's own names; !KIND leaves out.", "--kind")]
-Since = Annotated[str, _given("Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.")]
-Until = Annotated[str, _given("Transactions committed before this time.")]
-Start = Annotated[str, _given("Events after this position: mysql-bin.000007:4523.")]
-Stop = Annotated[str, _given("Events up to and including this position.")]
-Transactions = Annotated[list[str], _given("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")]
-Where = Annotated[str, _given("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")]
 Schema = Annotated[str, _given("CREATE TABLE statements, or a DSN, where the log has no column names.")]
 StorageOptions = Annotated[list[str], _given("K=V for the store; secrets as K=env:NAME.", "--storage-option")]
-SourceName = Annotated[str, _given("Name of whose log it is.")]
 Form = Annotated[Literal["summary", "sql", "redis", "json"], Parameter("--as", help="One screen, the undo for a client, or everything.")]
 LineForm = Annotated[Literal["json", "text"], Parameter("--as", help="A JSON object or tab-separated text a line.")]
-WholeTransactions = Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")]
-OwnReplays = Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Filters:
+    """What of a log is meant: all must hold, several values of one any."""
+
+    tables: Annotated[list[str], _given("Only these tables: a glob over schema.table, or the name alone; !GLOB leaves out.", "--table")] = (
+        field(default_factory=list)
+    )
+    kinds: Annotated[list[str], _given("Only these: insert, update, delete, or the log's own names; !KIND leaves out.", "--kind")] = field(
+        default_factory=list
+    )
+    since: Annotated[str, _given("Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.")] = ""
+    until: Annotated[str, _given("Transactions committed before this time.")] = ""
+    start: Annotated[str, _given("Events after this position: mysql-bin.000007:4523.")] = ""
+    stop: Annotated[str, _given("Events up to and including this position.")] = ""
+    transactions: Annotated[
+        list[str], _given("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")
+    ] = field(default_factory=list)
+    where: Annotated[str, _given("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")] = ""
+    whole_transactions: Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")] = False
+    own_replays: Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")] = False
+
+    @property
+    def selection(self) -> tuple[Predicate, ...]:
+        """The predicates. Raises InvalidInput."""
+        return selection(
+            tables=self.tables, kinds=self.kinds, since=self.since, until=self.until, transactions=self.transactions, where=self.where
+        )
+
+
+def _request(logs: Sequence[str], driver: str, filters: Filters, schema: str, storage_options: Sequence[str], **more: Any) -> PlanRequest:
+    """Return what is asked for as a request; without `out` it only says what to read."""
+    more.setdefault("out", "")
+    return PlanRequest(
+        driver,
+        tuple(logs),
+        selection=filters.selection,
+        start=Checkpoint(position=Position(driver, filters.start)) if filters.start else Checkpoint(),
+        stop=Position(driver, filters.stop) if filters.stop else Position(),
+        schema=schema,
+        storage_options=_store(storage_options, *logs, more["out"]),
+        whole_transactions=filters.whole_transactions,
+        own_replays=filters.own_replays,
+        **more,
+    )
+
+
+def _store(pairs: Sequence[str], *urls: str) -> dict[str, Any]:
+    """Return the storage options given, over those of the settings where a URL leads to another machine."""
+    given = storage.parse_storage_options(pairs, os.environ)
+    if all("://" not in url or url.startswith(("file://", "memory://")) for url in urls):
+        return given
+    from dblog_tasks.settings import read_settings  # noqa: PLC0415 - takes long to import
+
+    return read_settings().open_storage_options() | given
 
 
 @app.command
@@ -72,41 +118,18 @@ def plan(
     *,
     driver: Driver,
     out: Annotated[str, Parameter(help="Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
-    tables: Tables = [],  # noqa: B006
-    kinds: Kinds = [],  # noqa: B006
-    since: Since = "",
-    until: Until = "",
-    start: Start = "",
-    stop: Stop = "",
-    transactions: Transactions = [],  # noqa: B006
-    where: Where = "",
+    filters: Filters = Filters(),
     schema: Schema = "",
     storage_options: StorageOptions = [],  # noqa: B006
-    source: SourceName = "",
+    source: Annotated[str, _given("Name of whose log it is.")] = "",
     resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
     jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
-    whole_transactions: WholeTransactions = False,
-    own_replays: OwnReplays = False,
 ) -> int:
     """Plan the undo of what is selected, and write the plan; nothing is changed in any database.
 
     Example: dblog plan /var/lib/mysql/mysql-bin.0* --driver mysql --out plan --table shop.orders --since 2026-11-23T14:00:00Z
     """
-    options = storage.parse_storage_options(storage_options, os.environ)
-    request = PlanRequest(
-        driver,
-        tuple(logs),
-        out,
-        source,
-        selection(tables=tables, kinds=kinds, since=since, until=until, transactions=transactions, where=where),
-        Checkpoint(position=Position(driver, start)) if start else Checkpoint(),
-        Position(driver, stop) if stop else Position(),
-        schema,
-        options,
-        whole_transactions,
-        own_replays,
-        resume,
-    )
+    request = _request(logs, driver, filters, schema, storage_options, out=out, source=source, resume=resume)
     with _progress("reading") as advance:
         made = make_plan(request, jobs=jobs, progress=lambda part: advance(part.log[0]))
     if made is None:
@@ -135,7 +158,7 @@ def show(
 
     Example: dblog show plan --as sql > undo.sql
     """
-    found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
+    found = read_plan(url, _store(storage_options, url))
     for piece in SHOWN[as_](found, mask):
         sys.stdout.write(piece)
     return DONE
@@ -206,59 +229,23 @@ def events(
     *,
     driver: Driver,
     as_: LineForm = "text",
-    tables: Tables = [],  # noqa: B006
-    kinds: Kinds = [],  # noqa: B006
-    since: Since = "",
-    until: Until = "",
-    start: Start = "",
-    stop: Stop = "",
-    transactions: Transactions = [],  # noqa: B006
-    where: Where = "",
+    filters: Filters = Filters(),
     schema: Schema = "",
     storage_options: StorageOptions = [],  # noqa: B006
-    source: SourceName = "",
-    whole_transactions: WholeTransactions = False,
-    own_replays: OwnReplays = True,
 ) -> int:
     """Print the events that are selected, one a line: position, kind, time, transaction, table, body.
 
     Example: dblog events mysql-bin.000007 --driver mysql --kind delete --as json
     """
-    chosen = selection(tables=tables, kinds=kinds, since=since, until=until, transactions=transactions, where=where)
     form = FORMS[as_]
-    flags = {"whole_transactions": whole_transactions, "own_replays": own_replays}
-    for event in _events(logs, driver, chosen, start, stop, schema, storage_options, source, **flags):
+    for event in _read(_request(logs, driver, filters, schema, storage_options)):
         sys.stdout.write(form(event))
     return DONE
 
 
-def _events(
-    logs: Sequence[str],
-    driver: str,
-    chosen: Sequence[Any],
-    start: str,
-    stop: str,
-    schema: str,
-    storage_options: Sequence[str],
-    source: str,
-    **flags: bool,
-) -> Iterator[Event]:
-    options = storage.parse_storage_options(storage_options, os.environ)
-    place = Checkpoint(position=Position(driver, start))
-    request = PlanRequest(driver, tuple(logs), "", start=place, stop=Position(driver, stop), storage_options=options)
-    with default_registry.get(driver).open(
-        open_options(
-            source=Source(driver, source) if source else None,
-            path=tuple(file.url for file in find_files(request)),
-            checkpoint=request.start,
-            stop=request.stop,
-            selection=tuple(chosen),
-            storage_options=options,
-            schema=schema,
-            **flags,
-        )
-    ) as decoder:
-        yield from decoder
+def _read(request: PlanRequest) -> Iterator[Event]:
+    """Yield the events, our own replays among them: whoever looks at a log is shown all of it."""
+    return read_events(replace(request, own_replays=True))
 
 
 def _record(event: Event) -> dict[str, Any]:
@@ -325,10 +312,8 @@ def inspect(
     /,
     *,
     driver: Driver,
+    filters: Filters = Filters(),
     schema: Schema = "",
-    since: Since = "",
-    until: Until = "",
-    tables: Tables = [],  # noqa: B006
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to paste.
@@ -338,8 +323,7 @@ def inspect(
     from dblog_tasks.report import inspect_text  # noqa: PLC0415
     from dblog_tasks.survey import survey  # noqa: PLC0415
 
-    chosen = selection(tables=tables, since=since, until=until)
-    found = survey(_progressing(_events(logs, driver, chosen, "", "", schema, storage_options, "", own_replays=True)))
+    found = survey(_progressing(_read(_request(logs, driver, filters, schema, storage_options))))
     for piece in inspect_text(found, urls=logs, driver=driver, schema=schema, storage_options=storage_options):
         sys.stdout.write(piece)
     return DONE
@@ -357,7 +341,7 @@ def check(
     Example: dblog check plan
     """
     try:
-        found = read_plan(url, storage.parse_storage_options(storage_options, os.environ))
+        found = read_plan(url, _store(storage_options, url))
         problems = check_plan(found)
     except MalformedPlan as error:
         problems = [str(error)]

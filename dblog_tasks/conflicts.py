@@ -246,6 +246,8 @@ def _compare(event: Event, changes: RowChanges, touched: TouchedRows) -> Iterato
 
 def _verdict(kind: str, columns: Sequence[str], expected: Sequence[str], *, gone: bool) -> tuple[int, str]:
     """Return severity and name of what a later change of a row means for a step of this kind; severity 0: nothing."""
+    if not gone and not columns:  # written anew with the values it had
+        return 0, ""
     if kind == "delete":
         return (0, "") if gone else (HARD, REUSED)
     if gone:

@@ -22,7 +22,7 @@ from dblog_tasks import plan as plans, storage
 from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
 from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
-from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges, Source
+from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
 from dblog_tasks.filters import (
     ByTime,
     ByTransaction,
@@ -195,6 +195,24 @@ def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: Cancel
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
     )
+
+
+def read_events(request: PlanRequest, cancel: CancelEvent | None = None) -> Iterator[Event]:
+    """Yield the events a plan of this request would be made from, in log order."""
+    options = open_options(
+        source=Source(request.driver, request.source) if request.source else None,
+        path=tuple(file.url for file in find_files(request)),
+        checkpoint=request.start,
+        stop=request.stop,
+        selection=request.selection,
+        storage_options=request.storage_options,
+        schema=request.schema,
+        cancel=cancel,
+        whole_transactions=request.whole_transactions,
+        own_replays=request.own_replays,
+    )
+    with default_registry.get(request.driver).open(options) as decoder:
+        yield from decoder
 
 
 def _asked_for(predicates: Sequence[Predicate]) -> set[str]:

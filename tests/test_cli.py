@@ -49,8 +49,10 @@ FILES: dict[str, Callable[[bytes], bytes]] = {
     "other.000001": lambda log: log,
     "no.sql": lambda log: b"\xff\xfe\x00 not SQL at all",
     "another.sql": lambda log: b"CREATE TABLE `other`.`t` (`a` int);",
-    "unfit.sql": lambda log: b"CREATE DATABASE shop; USE shop; CREATE TABLE orders (id int PRIMARY KEY);"
-    b" CREATE TABLE users (id int PRIMARY KEY); CREATE TABLE order_items (id int PRIMARY KEY);",
+    "unfit.sql": lambda log: (
+        b"CREATE DATABASE shop; USE shop; CREATE TABLE orders (id int PRIMARY KEY);"
+        b" CREATE TABLE users (id int PRIMARY KEY); CREATE TABLE order_items (id int PRIMARY KEY);"
+    ),
 }
 
 
@@ -218,7 +220,9 @@ def test_a_file_that_cannot_grow_is_one_line(tmp_path: Path) -> None:
     """A limit on the size of files is an error of the store; what was written goes."""
     program = [sys.executable, "-c", LIMIT + "from dblog_tasks.cli import main; main()"]
     arguments = ["plan", ALL, *MYSQL, "--out", str(tmp_path / "plan"), "--transaction", "0-1-35"]
-    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    done = subprocess.run(
+        [*program, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    )
 
     assert done.returncode == 1
     one_line(done.stderr)
@@ -229,7 +233,10 @@ def test_a_file_that_cannot_grow_is_one_line(tmp_path: Path) -> None:
 def small_disk(folder: Path) -> Iterator[Path]:
     """Mount a disk of 16 KiB; skipped where that is not allowed."""
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "dblog", folder], capture_output=True, check=False).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "dblog", folder], capture_output=True, check=False).returncode
+    ):
         pytest.skip("mounting a small disk needs rights this user has not")
     try:
         yield folder

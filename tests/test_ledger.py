@@ -83,10 +83,14 @@ CASES: dict[str, Case] = {
     "rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30")}),
     "no rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 0")}),
     "whole transactions": Case("mysql", LOG, {"selection": selection(tables=["order_items"]), "whole_transactions": True}),
-    "rows of whole transactions": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30"), "whole_transactions": True}),
+    "rows of whole transactions": Case(
+        "mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30"), "whole_transactions": True}
+    ),
     "own replays too": Case("mysql", LOG, {"own_replays": True}),
     "foreign callable": Case("mysql", LOG, {"selection": (lambda event: len(event.raw) % 2 == 0,)}),
-    "position as a filter": Case("mysql", LOG, {"selection": (not_(by_position(stop=Position("mysql", "log.000001:9000"))), by_table("*"))}),
+    "position as a filter": Case(
+        "mysql", LOG, {"selection": (not_(by_position(stop=Position("mysql", "log.000001:9000"))), by_table("*"))}
+    ),
     "from between": Case("mysql", LOG, {}, start=BETWEEN),
     "from inside": Case("mysql", LOG, {}, start=INSIDE),
     "up to between": Case("mysql", LOG, {}, stop=BETWEEN),
@@ -113,7 +117,11 @@ def made(case: Case) -> Plan:
     url = f"memory://ledger/{number}/log.000001"
     storage.write_file(url, case.log if isinstance(case.log, bytes) else case.log.encode(), {})
     place = {name: Position(case.driver, f"log.000001:{at}") for name, at in (("start", case.start), ("stop", case.stop)) if at}
-    options = {**case.options, **({"start": Checkpoint(position=place["start"])} if case.start else {}), **({"stop": place["stop"]} if case.stop else {})}
+    options = {
+        **case.options,
+        **({"start": Checkpoint(position=place["start"])} if case.start else {}),
+        **({"stop": place["stop"]} if case.stop else {}),
+    }
     plan = make_plan(PlanRequest(case.driver, (url,), f"memory://ledger/{number}/plan", **options))
     assert plan is not None
     return plan
@@ -152,9 +160,14 @@ def verdicts() -> None:
     """Hold what single cases count against what is known of the corpus and of the commands above."""
     rows, none = made(CASES["rows"]).ledger, made(CASES["no rows"]).ledger
     of_orders = made(CASES["one table"]).ledger
-    assert (of_orders.rows_undone, of_orders.undone) == (rows.rows_undone + rows.rows_not_needed, rows.undone + rows.not_needed[words.ROW_FILTER])
+    assert (of_orders.rows_undone, of_orders.undone) == (
+        rows.rows_undone + rows.rows_not_needed,
+        rows.undone + rows.not_needed[words.ROW_FILTER],
+    )
     assert (29, 0, of_orders.rows_undone) == (rows.rows_undone, none.undone, none.rows_not_needed)
-    assert {words.BEFORE_START: 2} == {key: value for key, value in made(CASES["commands from"]).ledger.not_needed.items() if key != words.STRUCTURE}
+    assert {words.BEFORE_START: 2} == {
+        key: value for key, value in made(CASES["commands from"]).ledger.not_needed.items() if key != words.STRUCTURE
+    }
     assert made(CASES["open tail that waits"]).ledger.not_needed[words.NEXT_RUN] == 1
     assert made(CASES["commands that wait"]).ledger.not_needed[words.NEXT_RUN] == 2
     assert made(CASES["open tail"]).ledger.omitted == {words.NOT_COMMITTED: 1}
@@ -200,7 +213,10 @@ def without(module: ModuleType, line: int) -> tuple[FunctionType, CodeType]:
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
             if isinstance(block, list):
-                block[:] = [ast.copy_location(ast.Pass(), part) if isinstance(part, ast.AugAssign) and part.lineno == line else part for part in block]
+                block[:] = [
+                    ast.copy_location(ast.Pass(), part) if isinstance(part, ast.AugAssign) and part.lineno == line else part
+                    for part in block
+                ]
     pending = [compile(tree, str(module.__file__), "exec", dont_inherit=True)]
     while pending:
         code = pending.pop()

@@ -196,7 +196,9 @@ def test_the_biggest_transactions_come_first() -> None:
     table = Table("s", "t", (Column("a", "int"),))
     start, time = Position("made", "log:0"), datetime(2026, 1, 1, tzinfo=UTC)
     log = [
-        MadeEvent(at, RowChanges(table, [(None, (row,)) for row in range(at % 7 + 1)]), Transaction(f"{at}", start, start, time + timedelta(at)))
+        MadeEvent(
+            at, RowChanges(table, [(None, (row,)) for row in range(at % 7 + 1)]), Transaction(f"{at}", start, start, time + timedelta(at))
+        )
         for at in range(1, 60)
     ]
     found = written(log).manifest["transactions"]
@@ -215,7 +217,14 @@ def shop_plan(out: str, **changes: Any) -> Plan:
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of several segments, with conflicts."""
     monkeypatch.setattr(plans, "SEGMENT_MAX", 2000)
-    return make_plan(PlanRequest("mysql", tuple(map(str, SHOP)), str(tmp_path / "plan"), selection=selection(tables=["users", "orders"], until="2026-09-21T14:15:00Z")))
+    return make_plan(
+        PlanRequest(
+            "mysql",
+            tuple(map(str, SHOP)),
+            str(tmp_path / "plan"),
+            selection=selection(tables=["users", "orders"], until="2026-09-21T14:15:00Z"),
+        )
+    )
 
 
 def problems_of(url: str) -> list[str]:
@@ -273,7 +282,9 @@ TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "size gone": _edited(lambda manifest: manifest["segments"][0].pop("size")),
     "kind changed": _edited(lambda manifest: manifest["segments"][0].update(kind="omitted")),
     "hard conflicts hidden": _edited(lambda manifest: manifest["conflicts"].update(hard=0)),
-    "ledger made even": _edited(lambda manifest: (manifest["ledger"]["not_needed"].update(structure=1), manifest["ledger"].update(total=1))),
+    "ledger made even": _edited(
+        lambda manifest: (manifest["ledger"]["not_needed"].update(structure=1), manifest["ledger"].update(total=1))
+    ),
     "tables changed": _edited(lambda manifest: manifest.update(tables={})),
     "filter changed": _edited(lambda manifest: manifest["filter"].update(stop="shop.000001:4")),
     "end changed": _edited(lambda manifest: manifest["end"]["position"].update(value="shop.000009:4")),
@@ -370,7 +381,10 @@ def test_the_plan_id_tells_what_is_done_not_where(tmp_path: Path) -> None:
     same = {
         "disk": shop_plan(str(tmp_path / "a")).id,
         "memory": shop_plan(f"memory://ids/{next(NUMBERS)}").id,
-        "two processes": make_plan(PlanRequest("mysql", tuple(map(str, SHOP)), str(tmp_path / "b"), selection=selection(tables=["orders"], kinds=["delete"])), jobs=2).id,
+        "two processes": make_plan(
+            PlanRequest("mysql", tuple(map(str, SHOP)), str(tmp_path / "b"), selection=selection(tables=["orders"], kinds=["delete"])),
+            jobs=2,
+        ).id,
         "gz": shop_plan(str(tmp_path / "c"), logs=(str(packed),)).id,
         "other order": shop_plan(str(tmp_path / "d"), logs=tuple(map(str, reversed(SHOP)))).id,
     }

@@ -31,7 +31,9 @@ def planned(logs: Sequence[str], start: str = "", stop: str = "", **options: Any
     """Return the plan of a part of a log, in memory."""
     place = {"start": Checkpoint(position=Position("mysql", start)), "stop": Position("mysql", stop)}
     out = f"memory://planning/{next(NUMBERS)}"
-    plan = make_plan(PlanRequest("mysql", tuple(logs), out, selection=CHOSEN, **{name: place[name] for name in place if place[name]}, **options))
+    plan = make_plan(
+        PlanRequest("mysql", tuple(logs), out, selection=CHOSEN, **{name: place[name] for name in place if place[name]}, **options)
+    )
     assert plan is not None
     return plan
 
@@ -92,7 +94,9 @@ def assert_split(whole: Plan, logs: Sequence[str], place: str) -> None:
 
 def test_every_transaction_end_splits_the_log(whole: Plan) -> None:
     """A plan up to any transaction's end and one from there are together the plan of all."""
-    found = sorted({step.transaction.end.value for step in whole.steps() if step.transaction}, key=lambda place: (place[:11], int(place[12:])))
+    found = sorted(
+        {step.transaction.end.value for step in whole.steps() if step.transaction}, key=lambda place: (place[:11], int(place[12:]))
+    )
     assert len(found) > 100
     for place in found[::4]:
         assert_split(whole, [str(file) for file in FILES], place)
@@ -153,7 +157,9 @@ def test_the_accident_is_planned_from_s3_to_s3(bucket: dict[str, Any], capsys: p
     assert run(["check", "s3://logs/plans/accident", *store]) == 0
     plan = read_plan("s3://logs/plans/accident", bucket)
     assert sum(rows for entry in bad for rows in entry["rows"]) == plan.ledger.rows_undone
-    assert [entry["gtid"] for entry in reversed(bad)] == list(dict.fromkeys(step.transaction.id for step in plan.steps() if step.transaction))
+    assert [entry["gtid"] for entry in reversed(bad)] == list(
+        dict.fromkeys(step.transaction.id for step in plan.steps() if step.transaction)
+    )
     capsys.readouterr()
     assert run(["show", "s3://logs/plans/accident", "--as", "sql", *store]) == 0
     assert "IF(ROW_COUNT()=89" in capsys.readouterr().out

@@ -297,7 +297,9 @@ def test_partly_selected_transactions_are_named_or_taken_wholly(mariadb: MariaDB
     assert before == shop.dump()
 
 
-@pytest.mark.parametrize("options", [(), ("--binlog-row-metadata=NO_LOG", "--log-bin-compress=ON", "--log-bin-compress-min-len=10")], ids=["full", "compressed"])
+@pytest.mark.parametrize(
+    "options", [(), ("--binlog-row-metadata=NO_LOG", "--log-bin-compress=ON", "--log-bin-compress-min-len=10")], ids=["full", "compressed"]
+)
 def test_every_type_goes_back(options: tuple[str, ...], start_mariadb: Callable[..., MariaDB], tmp_path: Path, script: Script) -> None:
     """All column types of the corpus: inserted, updated, half deleted; the undo of each phase gives the rows of the one before."""
     server = start_mariadb("--sql-mode=", *options)
@@ -312,12 +314,12 @@ def test_every_type_goes_back(options: tuple[str, ...], start_mariadb: Callable[
     for number in (3, 2, 1):
         out, logs = tmp_path / str(number), str(server.datadir / "binlog.0*")
         arguments = ["plan", logs, "--driver", "mysql", "--out", str(out), "--start", places[number - 1], "--stop", places[number]]
-        assert run([*arguments, *(("--schema", str(schema)) if options else ())]) in (0, 3)
+        assert run([*arguments, "--schema", str(schema)]) in (0, 3)  # also tells which columns are generated: no log does
         plan = read_plan(str(out), {})
         assert {UNREAD} >= set(plan.ledger.omitted)
         done = server.client(script(plan))
 
-        assert (0, "") == (done.returncode, done.stderr), number
+        assert (0, "") == (done.returncode, done.stderr[-2000:]), number
         for state, database in zip(states[number - 1], DATABASES, strict=True):
             assert rows_of(state) == rows_of(server.dump(database)), (number, database)
 
