@@ -131,7 +131,7 @@ def plan(
     """
     request = _request(logs, driver, filters, schema, storage_options, out=out, source=source, resume=resume)
     with _progress("reading") as advance:
-        made = make_plan(request, jobs=jobs, progress=lambda part: advance(part.log[0]))
+        made = make_plan(request, jobs=jobs, progress=lambda part, files: advance(part.log[0], files))
     if made is None:
         print(f"nothing new since the last plan in {out}")
         return DONE
@@ -350,34 +350,38 @@ def check(
 
 
 class _progress:  # noqa: N801 - used like a function
-    """A spinner with the last file's name on a terminal; nothing in a pipe."""
+    """A progress bar on a terminal, with the last place that was read; nothing in a pipe."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._status: Any = None
+        self._bar: Any = None
+        self._task: Any = None
 
-    def __enter__(self) -> Callable[[str], None]:
+    def __enter__(self) -> Callable[[str, int | None], None]:
         if sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415
+            from rich.progress import Progress  # noqa: PLC0415
 
-            self._status = Console(stderr=True).status(f"{self._what} …")
-            self._status.start()
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._what, total=None)
+            self._bar.start()
         return self._advance
 
-    def _advance(self, name: str) -> None:
-        if self._status:
-            self._status.update(f"{self._what} … {name} done")
+    def _advance(self, place: str, total: int | None = None) -> None:
+        """Note a step; `total` is the number of steps, None where nobody knows."""
+        if self._bar:
+            self._bar.update(self._task, advance=1, total=total, description=f"{self._what} {place}")
 
     def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
+        if self._bar:
+            self._bar.stop()
 
 
 def _progressing(found: Iterable[Event]) -> Iterator[Event]:
     with _progress("reading") as advance:
         for number, event in enumerate(found):
             if number % 20_000 == 0:
-                advance(event.position.value)
+                advance(event.position.value, None)
             yield event
 
 

@@ -40,7 +40,7 @@ from dblog_tasks.ledger import Ledger
 from dblog_tasks.plan import CONFLICTS, STEPS, Conflicts, LogPart, PartWriter, Plan, SegmentWriter, manifest_of
 from dblog_tasks.storage import LogFile
 
-Progress = Callable[[LogPart], None]
+Progress = Callable[[LogPart, int], None]  # a part that is done, and how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +326,11 @@ def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None 
         for part in _parts(request, files, jobs, cancel):
             parts.append(part)
             if progress:
-                progress(part)
+                progress(part, len(files))
         ready = ready_parts(parts, request.start)
-        return finish_plan(request, ready, cancel) if ready or not request.resume else None
+        if not ready and not request.resume:
+            raise TruncatedLog("the log holds no event yet", where=files[-1].url, hint="was it copied completely?")
+        return finish_plan(request, ready, cancel) if ready else None
     except BaseException:
         if not existed and not request.resume and not storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
             storage.remove_folder(request.out, request.storage_options)

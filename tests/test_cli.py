@@ -188,7 +188,7 @@ def test_what_is_there_already_stays(tmp_path: Path, capsys: pytest.CaptureFixtu
         one_line(capsys.readouterr().err)
 
     assert (before.id, []) == (read_plan(before.url, {}).id, check(before))
-    assert ["notes.txt"] == os.listdir(tmp_path / "mine")
+    assert ["notes.txt"] == [path.name for path in (tmp_path / "mine").iterdir()]
     assert "mine" == (tmp_path / "mine" / "notes.txt").read_text()
 
 
@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with small_disk(tmp_path / "disk") as disk:
         assert plan_of(disk / "plan", "--table", "shop.*") == 1
         assert "no space" in one_line(capsys.readouterr().err)
-        assert [] == os.listdir(disk)
+        assert [] == list(disk.iterdir())
 
 
 def test_output_to_a_full_device_is_one_line() -> None:
@@ -288,7 +288,7 @@ def test_a_folder_without_permission_is_one_line(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     one_line(done.stderr)
-    assert [] == os.listdir(closed)
+    assert [] == list(closed.iterdir())
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,13 +29,13 @@ class Made:
     transaction: str | None = None
 
 
-def found(undone: list[RowPair], later: list[RowPair], table: Table = TABLE) -> list[tuple[int, str, list[str]]]:
+def found(undone: Sequence[RowPair], later: Sequence[RowPair], table: Table = TABLE) -> list[tuple[int, str, list[str]]]:
     """Return severity, name and columns of the conflicts of a step with a later event."""
     step = ("log:1", RowChanges(table, undone))
     events = [Made(Position("", "log:1"), step[1]), Made(Position("", "log:2"), RowChanges(table, later))]
     touched, unknown = TouchedRows(), dict[str, str]()
     try:
-        conflicts = list(find_conflicts([step], events, touched, unknown))  # type: ignore[list-item]
+        conflicts = list(find_conflicts([step], events, touched, unknown))  # type: ignore[arg-type]
         assert len({conflict.undo_at for conflict in conflicts} - {"log:1"}) == 0
         worst = {severity: touched.count(severity) for severity in (HARD, SOFT)}
         assert worst[HARD] + worst[SOFT] <= len(undone) * 2
@@ -45,8 +46,10 @@ def found(undone: list[RowPair], later: list[RowPair], table: Table = TABLE) -> 
 
 
 OLD, NEW = (1, 10, "x"), (1, 11, "x")
-UPDATE, INSERT, DELETE = [(OLD, NEW)], [(None, NEW)], [(NEW, None)]
-MATRIX = {
+UPDATE: Sequence[RowPair] = [(OLD, NEW)]
+INSERT: Sequence[RowPair] = [(None, NEW)]
+DELETE: Sequence[RowPair] = [(NEW, None)]
+MATRIX: dict[str, tuple[Sequence[RowPair], Sequence[RowPair], list[tuple[int, str, list[str]]]]] = {
     "update, same column": (UPDATE, [(NEW, (1, 12, "x"))], [(HARD, "column changed", ["a"])]),
     "update, another column": (UPDATE, [(NEW, (1, 11, "y"))], [(SOFT, "column changed", ["b"])]),
     "update, both": (UPDATE, [(NEW, (1, 12, "y"))], [(HARD, "column changed", ["a", "b"])]),

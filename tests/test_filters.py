@@ -47,7 +47,7 @@ class Made:
     transaction_start: str = "log:1"
 
 
-HOLDS = [
+HOLDS: list[tuple[Any, bool]] = [
     (by_driver("mysql"), True),
     (by_driver("redis"), False),
     (by_source("mysql", "shop"), True),
@@ -121,7 +121,7 @@ def test_any_text_is_a_selection_or_a_declared_error(text: str) -> None:
         assert all(isinstance(predicate(Made()), bool) for predicate in selection(**{option: [text]}))  # type: ignore[arg-type]
     for option in ("since", "until", "where"):
         try:
-            selection(**{option: text})  # type: ignore[arg-type]
+            selection(**{option: text})
         except DblogError:
             continue
 

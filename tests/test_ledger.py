@@ -152,7 +152,7 @@ def rows_of(operation: RowChanges | CommandChange) -> int:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_ledger_balances(name: str) -> None:
-    """total = undone + not needed + omitted; the total is that of the log's own sizes; undone and omitted are what the plan holds."""
+    """The total is undone + not needed + omitted, and is that of the log's own sizes; undone and omitted are what the plan holds."""
     balance(name)
 
 

@@ -207,24 +207,19 @@ def test_the_biggest_transactions_come_first() -> None:
     assert sorted((entry["rows"] for entry in found["biggest"]), reverse=True) == [entry["rows"] for entry in found["biggest"]]
 
 
-def shop_plan(out: str, **changes: Any) -> Plan:
+def shop_plan(out: str, *, jobs: int = 1, **changes: Any) -> Plan:
     """Return a plan of two small tables' changes in the shop's log."""
     known = {"logs": tuple(map(str, SHOP)), "selection": selection(tables=["orders"], kinds=["delete"])}
-    return make_plan(PlanRequest("mysql", out=out, **{**known, **changes}))
+    made = make_plan(PlanRequest("mysql", out=out, **{**known, **changes}), jobs=jobs)
+    assert made is not None
+    return made
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of several segments, with conflicts."""
     monkeypatch.setattr(plans, "SEGMENT_MAX", 2000)
-    return make_plan(
-        PlanRequest(
-            "mysql",
-            tuple(map(str, SHOP)),
-            str(tmp_path / "plan"),
-            selection=selection(tables=["users", "orders"], until="2026-09-21T14:15:00Z"),
-        )
-    )
+    return shop_plan(str(tmp_path / "plan"), selection=selection(tables=["users", "orders"], until="2026-09-21T14:15:00Z"))
 
 
 def problems_of(url: str) -> list[str]:
@@ -381,10 +376,7 @@ def test_the_plan_id_tells_what_is_done_not_where(tmp_path: Path) -> None:
     same = {
         "disk": shop_plan(str(tmp_path / "a")).id,
         "memory": shop_plan(f"memory://ids/{next(NUMBERS)}").id,
-        "two processes": make_plan(
-            PlanRequest("mysql", tuple(map(str, SHOP)), str(tmp_path / "b"), selection=selection(tables=["orders"], kinds=["delete"])),
-            jobs=2,
-        ).id,
+        "two processes": shop_plan(str(tmp_path / "b"), jobs=2).id,
         "gz": shop_plan(str(tmp_path / "c"), logs=(str(packed),)).id,
         "other order": shop_plan(str(tmp_path / "d"), logs=tuple(map(str, reversed(SHOP)))).id,
     }

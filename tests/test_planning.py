@@ -14,12 +14,12 @@ from hypothesis import given, settings, strategies as st
 import pytest
 
 from dblog_tasks import ledger as words, storage
-from dblog_tasks.storage.place import place_of
 from dblog_tasks.cli import run
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.plan import MANIFEST, Plan, check, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, selection
+from dblog_tasks.storage.place import place_of
 
 SHOP = Path(__file__).parent / "corpus" / "shop"
 FILES = sorted(SHOP.glob("shop.0*"))
@@ -29,7 +29,7 @@ CHOSEN = selection(tables=["orders", "users"])
 
 def planned(logs: Sequence[str], start: str = "", stop: str = "", **options: Any) -> Plan:
     """Return the plan of a part of a log, in memory."""
-    place = {"start": Checkpoint(position=Position("mysql", start)), "stop": Position("mysql", stop)}
+    place: dict[str, Any] = {"start": Checkpoint(position=Position("mysql", start)), "stop": Position("mysql", stop)}
     out = f"memory://planning/{next(NUMBERS)}"
     plan = make_plan(
         PlanRequest("mysql", tuple(logs), out, selection=CHOSEN, **{name: place[name] for name in place if place[name]}, **options)
@@ -140,8 +140,8 @@ def bucket(packed: str) -> Iterator[dict[str, Any]]:
 def test_checkpoints_split_a_log_on_s3(whole: Plan, bucket: dict[str, Any]) -> None:
     """The same from a glob of compressed objects."""
     for place in ends()[40::370]:
-        logs, options = ["s3://logs/shop/shop.0*"], {"storage_options": bucket}
-        parts = [planned(logs, stop=place, **options), planned(logs, start=place, **options)]
+        logs = ["s3://logs/shop/shop.0*"]
+        parts = [planned(logs, stop=place, storage_options=bucket), planned(logs, start=place, storage_options=bucket)]
 
         assert differing(steps_of([whole]), steps_of(parts)) is None, place
         assert inside([whole]) == inside(parts), place

@@ -226,7 +226,9 @@ def identity(head: bytes, where: str) -> str:
 
 
 def format_of(head: bytes, where: str) -> Format:
-    """Return the format description at the beginning of a file. Raises as `frames`."""
+    """Return the format description at the beginning of a file; of a file without events, any. Raises as `frames`."""
+    if head == MAGIC:
+        return Format("", mariadb=False, created=0, header_lengths=b"", checksum=0)
     first = next(frames([head], where), None)
     if first is None or first.type != FORMAT_DESCRIPTION:
         raise TruncatedLog("the file ends before its format description", where=f"{where}:{len(head)}")

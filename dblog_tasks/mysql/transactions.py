@@ -187,6 +187,14 @@ def _spilled_frames(file: IO[bytes], start: int) -> Iterator[binlog.Frame]:
         yield binlog.Frame(event_type, timestamp, server, flags, start, data, 0, size, size - Struct("<I").unpack(sizes)[0])
 
 
+def _until_error(frames: Iterable[binlog.Frame], errors: list[MalformedLog | UnsupportedLog]) -> Iterator[binlog.Frame]:
+    """Yield the frames; keep the error that ends them for later."""
+    try:
+        yield from frames
+    except (MalformedLog, UnsupportedLog) as error:
+        errors.append(error)
+
+
 class Gatherer:
     """Puts the frames of one file into groups.
 
@@ -202,8 +210,9 @@ class Gatherer:
         self._open = False  # inside BEGIN … COMMIT
 
     def gather(self, frames: Iterable[binlog.Frame]) -> Iterator[Group]:
-        """Yield the groups in order; the last one may be unfinished (`problem` NOT_COMMITTED)."""
-        for frame in frames:
+        """Yield the groups in order; the last one may be unfinished (`problem` NOT_COMMITTED), also before an error of `frames`."""
+        errors: list[MalformedLog | UnsupportedLog] = []
+        for frame in _until_error(frames, errors):
             kind = frame.type
             if kind in _GTIDS or kind in _ALONE:
                 if self._group is not None:
@@ -218,6 +227,8 @@ class Gatherer:
                 yield self._finish(None if ending is _COMMITTED else ending)
         if self._group is not None:
             yield self._finish(NOT_COMMITTED)
+        if errors:
+            raise errors[0]
 
     def _take(self, group: Group, frame: binlog.Frame, kind: int) -> Omission | None:
         """Note what an event says of its transaction; return how the transaction ends when it does with this event."""

@@ -57,11 +57,11 @@ class Shop:
 
     def transaction(self, *statements: str, at: int = NOON) -> str:
         """Run statements as one transaction of a session of its own; return its GTID."""
-        with closing(pymysql.connect(unix_socket=str(self.server.socket), user="root", charset="utf8mb4", database=self.name)) as session:
-            with session.cursor() as cursor:
-                for statement in (f"SET timestamp={at}", "BEGIN", *statements, "COMMIT", "SELECT @@last_gtid"):
-                    cursor.execute(statement)
-                return str(cursor.fetchall()[0][0])
+        session = pymysql.connect(unix_socket=str(self.server.socket), user="root", charset="utf8mb4", database=self.name)
+        with closing(session), session.cursor() as cursor:
+            for statement in (f"SET timestamp={at}", "BEGIN", *statements, "COMMIT", "SELECT @@last_gtid"):
+                cursor.execute(statement)
+            return str(cursor.fetchall()[0][0])
 
     def plan(self, out: Path, *options: str, code: int = 0, tables: str = "*") -> Plan:
         """Plan from the server's own log, by the command line."""
@@ -129,7 +129,7 @@ def twin(mariadb: MariaDB) -> Iterator[str]:
     mariadb.sql(f"DROP DATABASE {shop.name}")
 
 
-WAYS = {
+WAYS: dict[str, Callable[[Sequence[str]], list[str]]] = {
     "by transaction": lambda gtids: [word for gtid in gtids for word in ("--transaction", gtid)],
     "by window": lambda gtids: list(WINDOW),
     "by rows": lambda gtids: ["--where", "before.id <= 80"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 import gzip
 from pathlib import Path
@@ -15,7 +16,21 @@ import pytest
 
 from dblog_tasks import MalformedLog, UnsupportedLog
 from dblog_tasks.mysql import binlog as b, bodies
-from dblog_tasks.mysql.bodies import Gtid, Incident, Intvar, Opaque, Query, Rand, Rotate, Statement, XaPrepare, Xid, inflate, read_body, read_length
+from dblog_tasks.mysql.bodies import (
+    Gtid,
+    Incident,
+    Intvar,
+    Opaque,
+    Query,
+    Rand,
+    Rotate,
+    Statement,
+    XaPrepare,
+    Xid,
+    inflate,
+    read_body,
+    read_length,
+)
 from tests.mysql.binlog_writer import SID, format_description, frame, gtid, length, maria_gtid, query, tagged_gtid, varint, zigzag
 
 TIME = 1_795_407_937_322_726  # microseconds
@@ -48,7 +63,12 @@ BODIES: list[tuple[int, bytes, Any, bool]] = [
     (b.GTID, gtid(10)[:25], Gtid(f"{SID}:10"), True),
     (b.GTID, gtid(10, committed=TIME), Gtid(f"{SID}:10", TIME), False),
     (b.GTID, gtid(10, committed=TIME, tail=b"\4" + pack("<I", 80036)), Gtid(f"{SID}:10", TIME), False),
-    (b.GTID, gtid((1 << 63) - 8, committed=TIME, original=TIME + 9, tail=b"\xfc\0\1" + bytes(8)), Gtid(f"{SID}:{(1 << 63) - 8}", TIME), False),
+    (
+        b.GTID,
+        gtid((1 << 63) - 8, committed=TIME, original=TIME + 9, tail=b"\xfc\0\1" + bytes(8)),
+        Gtid(f"{SID}:{(1 << 63) - 8}", TIME),
+        False,
+    ),
     (b.ANONYMOUS_GTID, gtid(0, committed=TIME, tail=b"\4"), Gtid("", TIME), False),
     (b.GTID_TAGGED, tagged_gtid("batch", 2, TIME), Gtid(f"{SID}:batch:2", TIME), True),
     (b.GTID_TAGGED, tagged_gtid("", 5, TIME), Gtid(f"{SID}:5", TIME), True),
@@ -86,7 +106,7 @@ def test_a_body_cut_short_or_followed_by_other_bytes(kind: int, body: bytes, sai
         try:
             assert type(said) is type(read_body(frame(kind, body[:cut]), "log:4"))
         except MalformedLog as error:
-            assert "log:4" == error.where
+            assert "log:4" == error.where  # noqa: PT017 - an error is one of two right answers
     if kind in (b.INTVAR, b.RAND, b.XID, b.INCIDENT, b.XA_PREPARE) or (whole and kind == b.MARIADB_GTID):
         assert said == read_body(frame(kind, body + b"\x2a" * 9), "log:4")
 
@@ -134,10 +154,8 @@ def test_a_body_that_contradicts_itself_is_malformed(kind: int, body: bytes) -> 
 @example(b.GTID_TAGGED, b"\xff" * 40)
 def test_any_bytes_are_a_body_or_malformed(kind: int, body: bytes) -> None:
     """Nothing but declared errors comes of a reader."""
-    try:
+    with suppress(MalformedLog, UnsupportedLog):
         assert read_body(frame(kind, body), "log:4") is not None
-    except (MalformedLog, UnsupportedLog):
-        pass
 
 
 @given(st.sampled_from([entry[:2] for entry in BODIES]), st.data())
@@ -147,10 +165,8 @@ def test_a_damaged_body_is_a_body_or_malformed(known: tuple[int, bytes], data: s
     for _ in range(data.draw(st.integers(1, 3))):
         if body:
             body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 250, 251, 252, 253, 254, 255]))
-    try:
+    with suppress(MalformedLog):
         assert read_body(frame(known[0], bytes(body)), "log:4") is not None
-    except MalformedLog:
-        pass
 
 
 def test_a_format_description_is_a_body_too() -> None:

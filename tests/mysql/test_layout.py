@@ -40,7 +40,9 @@ def test_names_of_the_log_are_enough() -> None:
     assert made.problem is None
     assert made.reader is not None
     assert made.table is not None
-    assert [("id", "int", True, ""), ("n", "varchar(20)", False, "latin1")] == [(c.name, c.type, c.unsigned, c.charset) for c in made.table.columns]
+    assert [("id", "int", True, ""), ("n", "varchar(20)", False, "latin1")] == [
+        (c.name, c.type, c.unsigned, c.charset) for c in made.table.columns
+    ]
     assert (0,) == made.table.key
     assert [(None, (7, "\u00e9"))] == made.reader.read("insert", b"\0\7\0\0\0\1\xe9", 0, 7, "log:4")
 
@@ -96,7 +98,19 @@ def test_a_column_type_that_is_not_read_is_named(code: int) -> None:
 
 @pytest.mark.parametrize(
     "column",
-    [(246, b"\0\0"), (246, b"\x42\0"), (246, b"\5\6"), (252, b"\0"), (252, b"\x05"), (245, b"\0"), (17, b"\7"), (18, b"\xff"), (254, b"\xf7\0"), (254, b"\xf8\x09"), (16, b"\0\0")],
+    [
+        (246, b"\0\0"),
+        (246, b"\x42\0"),
+        (246, b"\5\6"),
+        (252, b"\0"),
+        (252, b"\x05"),
+        (245, b"\0"),
+        (17, b"\7"),
+        (18, b"\xff"),
+        (254, b"\xf7\0"),
+        (254, b"\xf8\x09"),
+        (16, b"\0\0"),
+    ],
 )
 def test_a_column_no_server_makes_is_malformed(column: tuple[int, bytes]) -> None:
     """Sizes out of the format: the log is damaged there."""
@@ -174,7 +188,8 @@ def test_type_of_a_column_only_the_log_describes(column: tuple[int, bytes], name
 
 
 @pytest.mark.parametrize(
-    ("column", "name"), [((252, b"\2"), "blob"), ((15, b"\x50\x00"), "varbinary(80)"), ((254, b"\xfe\x50"), "binary(80)"), ((252, b"\4"), "longblob")]
+    ("column", "name"),
+    [((252, b"\2"), "blob"), ((15, b"\x50\x00"), "varbinary(80)"), ((254, b"\xfe\x50"), "binary(80)"), ((252, b"\4"), "longblob")],
 )
 def test_type_of_a_binary_column(column: tuple[int, bytes], name: str) -> None:
     """The binary collation makes bytes of what would be text."""

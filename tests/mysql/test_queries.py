@@ -106,7 +106,7 @@ KINDS: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "kind"), KINDS, ids=lambda value: repr(value))
+@pytest.mark.parametrize(("text", "kind"), KINDS, ids=repr)
 def test_kind_of_statement(text: bytes, kind: str) -> None:
     """Upper or lower case, behind comments, over lines: the words decide."""
     assert kind == classify(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from struct import pack
 
 from hypothesis import given, strategies as st
@@ -89,10 +90,12 @@ SHAPES = st.integers(1, 65).flatmap(lambda precision: st.tuples(st.just(precisio
 def test_decimal_of_any_size(shape: tuple[int, int], data: st.DataObject) -> None:
     """Digits, sign and scale come back; no zero is negative."""
     precision, scale = shape
-    number = data.draw(st.integers(1 - 10**precision, 10**precision - 1) | st.sampled_from([0, 1, -1, 10**precision - 1, 1 - 10**precision]))
+    number = data.draw(
+        st.integers(1 - 10**precision, 10**precision - 1) | st.sampled_from([0, 1, -1, 10**precision - 1, 1 - 10**precision])
+    )
     digits, whole = str(abs(number)).rjust(precision, "0"), precision - scale
     cuts = [0, *range(whole % 9, whole + 1, 9)] if whole else [0]
-    groups = [digits[a:b] for a, b in zip(cuts, cuts[1:], strict=False)] + [digits[at : at + 9] for at in range(whole, precision, 9)]
+    groups = [digits[a:b] for a, b in pairwise(cuts)] + [digits[at : at + 9] for at in range(whole, precision, 9)]
     stored = b"".join(int(group).to_bytes((len(group) * 4 + 8) // 9, "big") for group in groups if group)
     stored = bytes(byte ^ 0xFF for byte in stored) if number < 0 else stored
     stored = bytes([stored[0] ^ 0x80]) + stored[1:]
