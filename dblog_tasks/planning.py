@@ -37,7 +37,8 @@ from dblog_tasks.filters import (
     predicate_json,
 )
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.plan import CONFLICTS, STEPS, Conflicts, LogPart, PartWriter, Plan, SegmentWriter, manifest_of
+from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter
+from dblog_tasks.plan import Conflicts, Plan, manifest_of
 from dblog_tasks.storage import LogFile
 
 Progress = Callable[[LogPart, int], None]  # a part that is done, and how many there are
@@ -258,7 +259,7 @@ def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
 
 def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> Conflicts:
     """Go over the plan's tables once more, from its first step to the end of the logs."""
-    tables = [table for table, counts in draft.manifest["tables"].items() if plans.COMMAND not in counts]
+    tables = [table for table, counts in draft.manifest["tables"].items() if COMMAND not in counts]
     if not draft.manifest["tables"]:
         return Conflicts(position=draft.end.position.value)
     first = _first_start(draft)

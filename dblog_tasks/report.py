@@ -23,7 +23,8 @@ from typing import Any
 
 from dblog_tasks.event import Column, CommandChange, JsonObject, Row, RowChanges, Table
 from dblog_tasks.ledger import STRUCTURE, Ledger
-from dblog_tasks.plan import COMMAND, CONFLICTS, DELETE, INSERT, STEPS, UPDATE, Plan
+from dblog_tasks.part import COMMAND, CONFLICTS, DELETE, INSERT, STEPS, UPDATE
+from dblog_tasks.plan import Plan
 from dblog_tasks.storage.options import holds_secret
 from dblog_tasks.survey import ANY_TABLE, SUSPECT_TIMES_USUAL, Big, Changes, Survey, Suspect
 

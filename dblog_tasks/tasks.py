@@ -55,7 +55,8 @@ from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
-from dblog_tasks.plan import LogPart, Plan
+from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
+from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.report import verdict
 from dblog_tasks.settings import Settings, read_settings
@@ -306,10 +307,7 @@ def radius(plan: Plan) -> str:
     """Return what a plan touches as Markdown: verdict, tables, transactions, conflicts. No value of a row is in it."""
     manifest = plan.manifest
     chosen, found = manifest["transactions"], manifest["conflicts"]
-    tables = [
-        (name, *(counts.get(kind, 0) for kind in (plans.INSERT, plans.UPDATE, plans.DELETE, plans.COMMAND)))
-        for name, counts in manifest["tables"].items()
-    ]
+    tables = [(name, *(counts.get(kind, 0) for kind in (INSERT, UPDATE, DELETE, COMMAND))) for name, counts in manifest["tables"].items()]
     biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
     known, start, end = found["known_up_to"], plan.start.position.value, plan.end.position.value
     lines = [

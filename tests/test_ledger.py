@@ -191,7 +191,7 @@ def test_ledgers_add_up() -> None:
 COUNTING = {
     "dblog_tasks.mysql.decoder": r"ledger",
     "dblog_tasks.mysql.binlog": r"total",
-    "dblog_tasks.plan": r"ledger",
+    "dblog_tasks.part": r"ledger",
     "dblog_tasks.redis": r"ledger",
     "dblog_tasks.redis.decoder": r"ledger",
     "dblog_tasks.redis.resp": r"counted",

@@ -17,11 +17,12 @@ from hypothesis import given, settings, strategies as st
 import orjson
 import pytest
 
-from dblog_tasks import plan as plans, storage
+from dblog_tasks import part as parts, plan as plans, storage
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan, OutputExists
 from dblog_tasks.event import Checkpoint, Column, CommandChange, Omission, Position, RowChanges, Source, Table, Transaction
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.plan import LogPart, PartWriter, Plan, check, manifest_of, read_plan, write_manifest
+from dblog_tasks.part import LogPart, PartWriter
+from dblog_tasks.plan import Plan, check, manifest_of, read_plan, write_manifest
 from dblog_tasks.planning import PlanRequest, make_plan, selection
 from dblog_tasks.recovery import RecoveryStep
 
@@ -157,11 +158,11 @@ def test_what_is_written_is_read_back_newest_first(log: list[MadeEvent]) -> None
 def test_where_segments_end_does_not_matter(log: list[MadeEvent], size: int) -> None:
     """Small segments hold the same steps as one."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plans, "SEGMENT_MAX", size)
+        patched.setattr(parts, "SEGMENT_MAX", size)
         plan = written(log)
 
     assert differing(expected_steps(log), plan.steps()) is None
-    assert size > 1 or len(log) == len(plan.segments(plans.STEPS))
+    assert size > 1 or len(log) == len(plan.segments(parts.STEPS))
     assert [] == check(plan)
 
 
@@ -203,7 +204,7 @@ def test_the_biggest_transactions_come_first() -> None:
     ]
     found = written(log).manifest["transactions"]
 
-    assert (59, plans.BIGGEST, 7) == (found["count"], len(found["biggest"]), found["biggest"][0]["rows"])
+    assert (59, parts.BIGGEST, 7) == (found["count"], len(found["biggest"]), found["biggest"][0]["rows"])
     assert sorted((entry["rows"] for entry in found["biggest"]), reverse=True) == [entry["rows"] for entry in found["biggest"]]
 
 
@@ -218,7 +219,7 @@ def shop_plan(out: str, *, jobs: int = 1, **changes: Any) -> Plan:
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """A plan of several segments, with conflicts."""
-    monkeypatch.setattr(plans, "SEGMENT_MAX", 2000)
+    monkeypatch.setattr(parts, "SEGMENT_MAX", 2000)
     return shop_plan(str(tmp_path / "plan"), selection=selection(tables=["users", "orders"], until="2026-09-21T14:15:00Z"))
 
 
@@ -232,10 +233,10 @@ def problems_of(url: str) -> list[str]:
 
 def test_a_fresh_plan_is_whole(plan: Plan) -> None:
     """Nothing is found where nothing was done."""
-    kinds = {segment.kind for segment in (*plan.segments(plans.STEPS), *plan.segments(plans.CONFLICTS))}
+    kinds = {segment.kind for segment in (*plan.segments(parts.STEPS), *plan.segments(parts.CONFLICTS))}
 
-    assert ([], {plans.STEPS, plans.CONFLICTS}) == (problems_of(plan.url), kinds)
-    assert len(plan.segments(plans.STEPS)) > 2
+    assert ([], {parts.STEPS, parts.CONFLICTS}) == (problems_of(plan.url), kinds)
+    assert len(plan.segments(parts.STEPS)) > 2
 
 
 def _edited(edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

@@ -5,7 +5,7 @@ The cases come from DBLOG_CASES; where there are none the tests are skipped by n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 import json
@@ -51,32 +51,36 @@ def symbolic(records: list[dict[str, Any] | None]) -> Iterator[SymbolicEvent | N
     for record in records:
         if record is not None and "error" in record:
             raise DecodeError(record["error"])
-        yield record and SymbolicEvent(
-            Source(record.get("driver", "test"), record.get("source", "fixture")),
-            Position("test", record.get("position", "1")),
-            record.get("kind", "fixture"),
-            record.get("body"),
-            record.get("reverse") if record.get("reversible") else None,
+        yield (
+            None
+            if record is None
+            else SymbolicEvent(
+                Source(record.get("driver", "test"), record.get("source", "fixture")),
+                Position("test", record.get("position", "1")),
+                record.get("kind", "fixture"),
+                record.get("body"),
+                record.get("reverse") if record.get("reversible") else None,
+            )
         )
 
 
-PREDICATES = {"driver": dblog_tasks.by_driver, "kind": dblog_tasks.by_kind, "source": dblog_tasks.by_source}
+PREDICATES: dict[str, Any] = {"driver": dblog_tasks.by_driver, "kind": dblog_tasks.by_kind, "source": dblog_tasks.by_source}
 
 
 def outcome(case: dict[str, Any]) -> tuple[list[Any], str | None]:
     """Run a case's helper; return what it gave before the end or an error, and the error's text."""
     options, events = case["options"], symbolic(json.loads(case["input"]))
-    predicates = [found and PREDICATES[found[0]](*found[1:]) for found in options.get("predicates", [])]
-    stream: Iterator[Any] = {
+    predicates: list[Any] = [found and PREDICATES[found[0]](*found[1:]) for found in options.get("predicates", [])]
+    streams: dict[str, Callable[[], Iterator[Any]]] = {
         "bodies_str": lambda: bodies(events, str),
         "filter": lambda: filter_events(events, *predicates),
         "flashbacks": lambda: flashbacks(events),
         "recovery_plan": lambda: recovery_plan(events),
-    }[options["helper"]]()
+    }
     got: list[Any] = []
     try:
-        for item in islice(stream, options.get("take")):
-            got.append(item)  # noqa: PERF402 - a list that is extended keeps nothing when the stream raises
+        for item in islice(streams[options["helper"]](), options.get("take")):
+            got.append(item)
     except DecodeError as error:
         return got, str(error)
     return got, None

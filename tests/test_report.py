@@ -17,7 +17,8 @@ from dblog_tasks.backend import open as open_log
 from dblog_tasks.errors import TruncatedLog
 from dblog_tasks.event import Checkpoint, Column, CommandChange, Position, Source
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.plan import Conflicts, LogPart, PartWriter, Plan, manifest_of, read_plan
+from dblog_tasks.part import LogPart, PartWriter
+from dblog_tasks.plan import Conflicts, Plan, manifest_of, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, selection
 from dblog_tasks.report import (
     WIDTH,
@@ -42,9 +43,11 @@ def plan_of(corpus: Path, tmp_path: Path) -> MakePlan:
     """`plan_of(folder, **what)` is a plan of the shop with these words of `selection`."""
 
     def make(folder: str = "shop", schema: str = "", **what: Any) -> Plan:
-        return make_plan(
+        made = make_plan(
             PlanRequest("mysql", (str(corpus / folder / "shop.00*"),), str(tmp_path / "plan"), selection=selection(**what), schema=schema)
         )
+        assert made is not None
+        return made
 
     return make
 

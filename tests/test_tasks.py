@@ -9,7 +9,8 @@ import pytest
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Position, Source
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.plan import Conflicts, LogPart, Plan, manifest_of, write_manifest
+from dblog_tasks.part import LogPart
+from dblog_tasks.plan import Conflicts, Plan, manifest_of, write_manifest
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.tasks import PlanJob, artifact_key, follow_plans, ledger_table, opened, radius
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 import shutil
 
-from dblog_tasks.plan import STEPS, Plan, read_plan
+from dblog_tasks.part import STEPS
+from dblog_tasks.plan import Plan, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan
 
 
@@ -36,7 +37,9 @@ class GrowingLog:
 
 def whole_plan(log: Path, out: Path) -> Plan:
     """Return one plan over all of a log."""
-    return make_plan(PlanRequest("mysql", (str(log),), str(out), source="shop"))
+    made = make_plan(PlanRequest("mysql", (str(log),), str(out), source="shop"))
+    assert made is not None
+    return made
 
 
 def plans_in(folder: Path) -> list[Plan]:

@@ -101,6 +101,7 @@ def test_finished_plans_without_a_state_are_taken_up(log: GrowingLog, plans: Pat
 
     taken_up, after = run(), run()
 
+    assert made is not None
     assert ("Advanced", made.end.to_json(), made.id) == (taken_up.name, taken_up.result()["next"], taken_up.result()["plan"])
     assert ("Advanced", lost + 1) == (after.name, len(plans_in(plans)))
     assert list(whole.positions()) == positions(plans_in(plans))

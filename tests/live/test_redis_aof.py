@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -87,11 +87,11 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-def log(start_redis: Callable[..., Redis]) -> Iterator[Log]:
+def log(start_redis: Callable[..., Redis]) -> Log:
     """A server whose incremental file is a plain append-only file."""
     require(("redis-cli",))
     timed = ("--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", "yes", "--auto-aof-rewrite-percentage", "0")
-    yield Log(start_redis(*timed, "--appendfsync", "no"))  # everysec puts writes off while it syncs: the file would lag behind
+    return Log(start_redis(*timed, "--appendfsync", "no"))  # everysec puts writes off while it syncs: the file would lag behind
 
 
 @pytest.fixture(autouse=True)

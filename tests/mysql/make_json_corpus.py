@@ -124,7 +124,7 @@ def _fill(cursor: Cursor) -> tuple[str, int]:
 
 
 def _random_texts() -> Iterator[str]:
-    source = random.Random(20240229)  # noqa: S311 - the same documents each time
+    source = random.Random(20240229)
 
     def value(depth: int) -> Any:
         pick = source.randrange(8 if depth < 4 else 6)

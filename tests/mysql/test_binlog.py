@@ -34,7 +34,7 @@ def outcome(data: bytes, size: int = 1 << 20) -> tuple[list[tuple[int, int, byte
     found = []
     try:
         for frame in binlog.frames(blocks(data, size), "log"):
-            found.append((frame.start, frame.end, frame.raw, frame.body))  # noqa: PERF401 - kept when the next one raises
+            found.append((frame.start, frame.end, frame.raw, frame.body))
     except DECLARED as error:
         return found, f"{type(error).__name__}: {error}"
     return found, ""
@@ -116,7 +116,7 @@ def test_any_bytes_are_a_format_or_an_error(body: bytes) -> None:
     try:
         assert binlog.read_format(body, "log:4").checksum in (0, 4)
     except DECLARED as error:
-        assert error.where == "log:4"  # noqa: PT017 - an error is one of two right answers
+        assert error.where == "log:4"
 
 
 @pytest.mark.parametrize("checksum", [None, 0, 1])
@@ -326,7 +326,7 @@ def test_identity_of_any_bytes_is_text_or_an_error(tail: bytes) -> None:
     try:
         assert isinstance(binlog.identity(MAGIC + tail, "log"), str)
     except DECLARED as error:
-        assert error.where.startswith("log")  # noqa: PT017 - an error is one of two right answers
+        assert error.where.startswith("log")
 
 
 @settings(max_examples=300)

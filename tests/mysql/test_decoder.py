@@ -119,7 +119,7 @@ def test_what_comes_before_a_torn_tail_is_yielded() -> None:
             if cut in ends:
                 assert list(events)
                 continue
-            with pytest.raises(TruncatedLog):  # noqa: PT012 - what comes before the error counts
+            with pytest.raises(TruncatedLog):
                 for event in events:
                     seen = int(event.position.value.rpartition(":")[2])
         assert seen <= cut

@@ -33,7 +33,7 @@ def until_error(parts: Iterable[bytes]) -> tuple[bytes, DblogError | None]:
     found = []
     try:
         for part in parts:
-            found.append(part)  # noqa: PERF402 - a list would be lost with the error
+            found.append(part)
     except DblogError as error:
         return b"".join(found), error
     return b"".join(found), None

@@ -339,7 +339,7 @@ def test_what_is_whole_before_damage_is_yielded(
     found, error = [], None
     try:
         for block in read_blocks(find_logs([url], {})[0], {}, block_size=1000):
-            found.append(block)  # noqa: PERF402 - a list would be lost with the error
+            found.append(block)
     except MalformedLog as raised:
         error = raised
     assert kind is type(error)

@@ -1,0 +1,270 @@
+"""What is planned of one log file: each event gets its verdict, steps and omissions go into segments of the plan's folder.
+
+Law: writes segments, reads nothing back; the formats of lines and segments stand at the head of `plan`. What is passed on of a part
+is small: names, counts, positions.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+import hashlib
+from typing import Any
+
+import orjson
+import zstandard
+
+from dblog_tasks import ledger as words, storage
+from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, RowChanges, Table, Transaction
+from dblog_tasks.ledger import Ledger
+
+SEGMENT_MAX = 4 << 20  # bytes of lines; one event may be larger
+STEPS, OMITTED, CONFLICTS = "steps", "omitted", "conflicts"
+BIGGEST = 20  # transactions the manifest names
+INSERT, UPDATE, DELETE, COMMAND = "insert", "update", "delete", "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a plan.
+
+    Attributes:
+        kind: steps, omitted or conflicts.
+        name: below the plan's folder.
+        sha256: of its lines.
+        size: bytes of its lines.
+        events, rows: what it holds.
+    """
+
+    kind: str
+    name: str
+    sha256: str
+    size: int
+    events: int
+    rows: int = 0
+
+    def to_json(self) -> JsonObject:
+        """Return the segment as a JSON object; `Segment(**value)` gives it back."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """What was planned of one log file: small values, the steps themselves lie in segments.
+
+    Attributes:
+        log: name and identity of the file.
+        start, end: the part of it that was dealt with.
+        ledger: what became of its events.
+        segments: in log order.
+        tables: rows by table and operation.
+        transactions: the biggest, with their number of rows.
+        transaction_count: of transactions with steps.
+        partly: transactions of which the selection left something out, and the tables of that.
+        omissions: the fix by reason.
+        named: names of the selected transactions that a filter asked for.
+        span: commit times of the first and last transaction, of all in the file.
+    """
+
+    log: tuple[str, str]
+    start: Checkpoint
+    end: Checkpoint
+    ledger: Ledger
+    segments: tuple[Segment, ...] = ()
+    tables: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    transactions: tuple[tuple[int, Transaction], ...] = ()
+    transaction_count: int = 0
+    partly: tuple[int, tuple[str, ...]] = (0, ())
+    omissions: Mapping[str, str] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
+    span: tuple[datetime, datetime] | None = None
+
+
+class SegmentWriter:
+    """Writes lines into segments of one kind below a plan's folder."""
+
+    def __init__(self, folder: str, kind: str, stem: str, storage_options: Mapping[str, Any]) -> None:
+        self.segments: list[Segment] = []
+        self._folder, self._kind, self._stem, self._options = folder, kind, stem, storage_options
+        self._lines: list[bytes] = []
+        self._size = self._events = self._rows = 0
+
+    def add(self, line: Any, *, events: int = 0, rows: int = 0) -> bool:
+        """Add a line; return whether the segment is full and was written."""
+        data = _dumped(line)
+        self._lines.append(data)
+        self._size += len(data)
+        self._events += events
+        self._rows += rows
+        return self._size >= SEGMENT_MAX
+
+    def flush(self) -> None:
+        """Write what is pending as a segment."""
+        if not self._lines:
+            return
+        lines = b"".join(self._lines)
+        digest = hashlib.sha256(lines).hexdigest()
+        name = f"{self._kind}/{self._stem}-{len(self.segments):04}-{digest[:12]}.jsonl.zst"
+        storage.write_file(storage.join(self._folder, name), zstandard.compress(lines, 3), self._options)
+        self.segments.append(Segment(self._kind, name, digest, len(lines), self._events, self._rows))
+        self._lines, self._size, self._events, self._rows = [], 0, 0, 0
+
+
+def _dumped(line: Any) -> bytes:
+    try:
+        return orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits
+        return orjson.dumps(_wide(line), default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _wide(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _wide(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_wide(member) for member in value]
+    return {"integer": hex(value)} if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64 else value
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for."""
+    if isinstance(value, bytes):
+        return {"base64": b64encode(value).decode("ascii")}
+    raise TypeError(f"a value of type {type(value).__name__} cannot stand in a plan")
+
+
+class PartWriter:
+    """Takes the selected events of one log file, gives each its verdict, and writes steps and omissions."""
+
+    def __init__(self, folder: str, file: str, ledger: Ledger, storage_options: Mapping[str, Any], *, tail_waits: bool = False) -> None:
+        """`tail_waits`: what is not committed is left to the next run instead of being an omission."""
+        self._ledger = ledger
+        self._tail_waits = tail_waits
+        self._steps = SegmentWriter(folder, STEPS, file, storage_options)
+        self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
+        self._tables: dict[int, tuple[int, Table]] = {}  # number in this segment by identity; the table is kept alive
+        self._transactions: dict[str, int] = {}
+        self._rows: dict[str, int] = {}  # of the transactions that are open in this file
+        self.tables: dict[str, Counter[str]] = {}
+        self.biggest: list[tuple[int, Transaction]] = []
+        self.transaction_count = 0
+        self.partly: dict[str, tuple[str, ...]] = {}
+        self.omissions: dict[str, str] = {}
+        self.named: set[str] = set()
+        self._current: tuple[Transaction, int] | None = None
+
+    def add(self, event: Event) -> None:
+        """Give one event its verdict."""
+        transaction: Transaction | None = getattr(event, "transaction_info", None)
+        if transaction is not None:
+            self.named.update(transaction.names)
+        omission: Omission | None = getattr(event, "omission", None)
+        operation = _forward(event) if omission is None else None
+        if omission is not None and self._tail_waits and omission.reason == words.NOT_COMMITTED:
+            self._ledger.not_needed[words.NEXT_RUN] += 1
+        elif omission is not None:
+            self._omit(event, transaction, omission)
+        elif operation is None:
+            self._ledger.not_needed[words.STRUCTURE] += 1
+        else:
+            self._step(event, transaction, operation)
+
+    def _omit(self, event: Event, transaction: Transaction | None, omission: Omission) -> None:
+        self._ledger.omitted[omission.reason] += 1
+        self.omissions.setdefault(omission.reason, omission.fix)
+        line = {
+            "at": event.position.value,
+            "kind": event.kind,
+            "table": ".".join(event.table) if event.table else None,
+            "transaction": transaction.id if transaction else None,
+            "time": event.time.isoformat() if event.time else None,
+            "reason": omission.reason,
+            "fix": omission.fix,
+        }
+        if self._omitted.add(line, events=1):
+            self._omitted.flush()
+
+    def _step(self, event: Event, transaction: Transaction | None, operation: Any) -> None:
+        rows = len(operation.rows) if isinstance(operation, RowChanges) else 1
+        line: JsonObject = {"at": event.position.value, "in": self._transaction(transaction, rows)}
+        if isinstance(operation, RowChanges):
+            line |= {"of": self._table(operation.table), "rows": operation.rows}
+            self._count(operation)
+        elif isinstance(operation, CommandChange):
+            line |= {"database": operation.database, "do": operation.do, "undo": operation.undo, "grade": operation.grade}
+            self.tables.setdefault(f"db{operation.database}", Counter())[COMMAND] += 1
+        else:
+            line |= {"operation": operation}
+        self._ledger.undone += 1
+        self._ledger.rows_undone += rows
+        if self._steps.add(line, events=1, rows=rows):
+            self._steps.flush()
+            self._tables, self._transactions = {}, {}
+
+    def _count(self, changes: RowChanges) -> None:
+        counts = self.tables.setdefault(f"{changes.table.schema}.{changes.table.name}", Counter())
+        for before, after in changes.rows[:1]:  # all rows of an event are of one kind
+            counts[INSERT if before is None else DELETE if after is None else UPDATE] += len(changes.rows)
+
+    def _table(self, table: Table) -> int:
+        found = self._tables.get(id(table))
+        if found is None:
+            found = self._tables[id(table)] = (len(self._tables), table)
+            self._steps.add({"table": found[0], **table.to_json()})
+        return found[0]
+
+    def _transaction(self, transaction: Transaction | None, rows: int) -> int | None:
+        if transaction is None:
+            return None
+        if self._current is None or self._current[0].id != transaction.id:
+            self._close_transaction()
+            self._current = (transaction, 0)
+        self._current = (transaction, self._current[1] + rows)
+        number = self._transactions.get(transaction.id)
+        if number is None:
+            number = self._transactions[transaction.id] = len(self._transactions)
+            self._steps.add({"transaction": number, **transaction_json(transaction)})
+        return number
+
+    def _close_transaction(self) -> None:
+        if self._current is not None:
+            transaction, rows = self._current
+            self.transaction_count += 1
+            if transaction.also_touched:
+                self.partly[transaction.id] = transaction.also_touched
+            self.biggest = sorted([*self.biggest, (rows, transaction)], key=lambda found: -found[0])[:BIGGEST]
+            self._current = None
+
+    def finish(self) -> tuple[Segment, ...]:
+        """Write what is pending; return the segments, steps first."""
+        self._close_transaction()
+        self._steps.flush()
+        self._omitted.flush()
+        return (*self._steps.segments, *self._omitted.segments)
+
+
+def _forward(event: Event) -> Any:
+    """Return what is kept of an event that can be undone: its change where that can be reversed later, else the undo itself."""
+    if getattr(event, "operation", ...) is None:
+        return None
+    change = getattr(event, "change", None) or (event.body if isinstance(event.body, RowChanges | CommandChange) else None)
+    if change is not None:
+        return change
+    reverse: Callable[[], Any] | None = getattr(event, "reverse", None)
+    return reverse() if reverse else None
+
+
+def transaction_json(transaction: Transaction) -> JsonObject:
+    """Return a transaction as a JSON object."""
+    return {
+        "id": transaction.id,
+        "start": transaction.start.value,
+        "end": transaction.end.value,
+        "time": transaction.time.isoformat() if transaction.time else None,
+        "names": transaction.names,
+        "thread": transaction.thread,
+        "statements": transaction.statements,
+        "also_touched": transaction.also_touched,
+    }
