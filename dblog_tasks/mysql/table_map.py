@@ -216,9 +216,9 @@ def _columns_of(types: Types, codes: frozenset[int]) -> list[int]:
 
 
 def _signedness(value: bytes, types: Types) -> dict[str, Any]:
-    """One bit a numeric column, highest first: it is unsigned."""
-    numeric = _columns_of(types, NUMERIC)
-    return {"unsigned": {column: bool(value[bit >> 3] >> (7 - (bit & 7)) & 1) for bit, column in enumerate(numeric)}}
+    """One bit a numeric column, highest first: it is unsigned. The one of YEAR is set and says nothing."""
+    bits = {column: bool(value[bit >> 3] >> (7 - (bit & 7)) & 1) for bit, column in enumerate(_columns_of(types, NUMERIC))}
+    return {"unsigned": {column: bit for column, bit in bits.items() if types[column][0] != YEAR}}
 
 
 def _lengths(value: bytes) -> list[int]:

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from flows.plan_recovery import plan_recovery
 
