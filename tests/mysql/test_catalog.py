@@ -88,7 +88,9 @@ def fits(known: SchemaTable | None, logged: TableMap) -> bool:
     )
 
 
-@pytest.mark.parametrize("log", sorted({*CORPUS.rglob("*.00000?")} - {*CORPUS.glob("found/*")}), ids=lambda log: str(log.relative_to(CORPUS)))
+@pytest.mark.parametrize(
+    "log", sorted({*CORPUS.rglob("*.00000?")} - {*CORPUS.glob("found/*")}), ids=lambda log: str(log.relative_to(CORPUS))
+)
 def test_corpus_speaks_of_its_schema(log: Path) -> None:
     """Every table of a log is the one its schema file describes."""
     schema = next(parent / "schema.sql" for parent in log.parents if (parent / "schema.sql").exists())
