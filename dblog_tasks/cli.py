@@ -18,7 +18,7 @@ import orjson
 
 from dblog_tasks import __version__, storage
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
-from dblog_tasks.event import Checkpoint, Event, Position, RowChanges
+from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChanges
 from dblog_tasks.filters import Predicate
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
@@ -262,26 +262,23 @@ def _record(event: Event) -> dict[str, Any]:
 def _body(body: Any) -> Any:
     """Return a body as JSON has it: rows by column name, labels for the numbers of enums and sets."""
     if isinstance(body, RowChanges):
-        names = [column.name for column in body.table.columns]
-        labels = {column.name: column for column in body.table.columns if column.labels}
-        return [{"before": _named(names, labels, before), "after": _named(names, labels, after)} for before, after in body.rows]
+        columns = body.table.columns
+        return [{"before": _named(columns, before), "after": _named(columns, after)} for before, after in body.rows]
     fields = asdict(body) if is_dataclass(body) and not isinstance(body, type) else body._asdict() if hasattr(body, "_asdict") else None
     return body if fields is None else {name: value for name, value in fields.items() if value not in ("", None)}
 
 
-def _named(names: Sequence[str], labels: Mapping[str, Any], row: Sequence[Any] | None) -> Any:
-    if row is None:
-        return None
-    return {name: labelled(labels[name], value) if name in labels else value for name, value in zip(names, row, strict=True)}
+def _named(columns: Sequence[Column], row: Row | None) -> Any:
+    return None if row is None else {column.name: _shown(column, value) for column, value in zip(columns, row, strict=True)}
 
 
-def labelled(column: Any, value: Any) -> Any:
-    """Return the label of an enum's number, the labels of a set's; the number where it has none."""
-    if not isinstance(value, int):
-        return value
-    if column.type.startswith("enum"):
-        return column.labels[value - 1] if 0 < value <= len(column.labels) else value
-    return ",".join(label for bit, label in enumerate(column.labels) if value >> bit & 1) if value < 1 << len(column.labels) else value
+def _shown(column: Column, value: Any) -> Any:
+    """Return a value as people read it; documents whose bytes are kept as their text."""
+    if column.type == "json" and isinstance(value, bytes):
+        from dblog_tasks.mysql.json_binary import json_text  # noqa: PLC0415 - seldom needed
+
+        return json_text(value)
+    return column.shown(value)
 
 
 def _plain(value: Any) -> Any:

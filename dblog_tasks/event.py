@@ -167,6 +167,14 @@ class Column:
     generated: bool = False
     auto_update: bool | None = None
 
+    def shown(self, value: Value) -> Value:
+        """Return a value as people read it: the member of an enum, the members of a set, where their names are known."""
+        if not self.labels or not isinstance(value, int):
+            return value
+        if self.type.startswith("enum"):
+            return self.labels[value - 1] if 0 < value <= len(self.labels) else value
+        return ",".join(label for bit, label in enumerate(self.labels) if value >> bit & 1) if value < 1 << len(self.labels) else value
+
     def to_json(self) -> JsonObject:
         """Return the column as a JSON object, defaults left out; `from_json` gives it back equal."""
         full = {name: getattr(self, name) for name in self.__slots__}

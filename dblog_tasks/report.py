@@ -23,6 +23,7 @@ from typing import Any
 
 from dblog_tasks.event import Column, CommandChange, JsonObject, Row, RowChanges, Table
 from dblog_tasks.ledger import STRUCTURE, Ledger
+from dblog_tasks.mysql.json_binary import json_text
 from dblog_tasks.part import COMMAND, CONFLICTS, DELETE, INSERT, STEPS, UPDATE
 from dblog_tasks.plan import Plan
 from dblog_tasks.storage.options import holds_secret
@@ -294,21 +295,13 @@ def value_text(value: Any, column: Column | None = None) -> str:
         return "NULL"
     if isinstance(value, dict):
         text = f"base64 {value.get('base64', '')}"
+    elif isinstance(value, bytes) and column is not None and column.type == "json":
+        text = json_text(value)
     elif isinstance(value, bytes):
         text = value.decode() if value.isascii() and value.decode().isprintable() else f"0x{value[:VALUE_MAX].hex()}"
-    elif isinstance(value, int) and column is not None and column.labels:
-        text = _label(value, column)
     else:
-        text = str(value)
+        text = str(value if column is None else column.shown(value))
     return one_line(text, VALUE_MAX) or "''"
-
-
-def _label(number: int, column: Column) -> str:
-    """Return the member of an enum, the members of a set, by their number; the number where it has none."""
-    labels = column.labels
-    if column.type.startswith("enum"):
-        return labels[number - 1] if 0 < number <= len(labels) else str(number)
-    return ",".join(label for bit, label in enumerate(labels) if number >> bit & 1) if number < 1 << len(labels) else str(number)
 
 
 def _end(plan: Plan) -> Iterator[str]:

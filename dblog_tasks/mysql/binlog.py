@@ -390,6 +390,7 @@ class HeaderCount:
     def __init__(self, at: int = 0) -> None:
         self.total = 0
         self._next = at or 4  # offset in the file of the next header
+        self._last = -1  # and of the last one that was counted
         self._base = at  # offset in the file of the first byte held
         self._held = b""
 
@@ -401,9 +402,9 @@ class HeaderCount:
             yield block
 
     def finish(self, end: int) -> int:
-        """Return the number of events that start before the file offset `end`."""
+        """Return the number of events that start before the file offset `end`; only the last one may start there, torn."""
         self._hop(end)
-        return self.total
+        return self.total - (self._last >= end)
 
     def _hop(self, end: int) -> None:
         held, base = self._held, self._base
@@ -413,6 +414,7 @@ class HeaderCount:
             if size < HEADER_SIZE:
                 break
             self.total += 1
+            self._last = base + at
             at += size
         self._next = base + at
         keep = max(0, min(at, len(held)))

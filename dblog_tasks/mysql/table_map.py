@@ -22,7 +22,7 @@ from typing import Any
 
 from dblog_tasks.errors import MalformedLog
 from dblog_tasks.mysql.bodies import read_length
-from dblog_tasks.mysql.charsets import charset_of, decode_text
+from dblog_tasks.mysql.charsets import CHARSET_OF_COLLATION, charset_of, decode_text
 
 COLUMNS_MAX = 4096  # InnoDB has 1017, the server 4096
 
@@ -206,8 +206,9 @@ Fact = Callable[[bytes, Types], dict[str, Any]]
 
 
 def _label_text(members: tuple[bytes, ...], collation: int | None) -> tuple[str, ...] | None:
-    """Members as text; None when one of them is not text in its character set: then the numbers have to do."""
-    texts = [decode_text(member, "utf8mb4" if collation is None else charset_of(collation)) for member in members]
+    """Members as text; None when one of them is not text in its character set, or nobody knows that: then the numbers have to do."""
+    charset = "utf8mb4" if collation is None else CHARSET_OF_COLLATION.get(collation, "binary")
+    texts = [decode_text(member, charset) for member in members]
     return tuple(text for text in texts if isinstance(text, str)) if all(isinstance(text, str) for text in texts) else None
 
 
