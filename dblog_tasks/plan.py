@@ -183,6 +183,9 @@ class Plan:
 
     def lines(self, segment: Segment) -> Iterator[JsonObject]:
         """Yield the lines of a segment in log order. Raises MalformedPlan when they are not what the manifest says."""
+        return map(orjson.loads, self._raw_lines(segment))
+
+    def _raw_lines(self, segment: Segment) -> list[bytes]:
         where = storage.join(self.url, segment.name)
         if not storage.exists(where, self.storage_options):
             raise MalformedPlan("a segment of the plan is missing", where=where, hint="make the plan again")
@@ -194,7 +197,7 @@ class Plan:
             raise MalformedPlan(f"the segment cannot be unpacked: {error}", where=where) from None
         if hashlib.sha256(lines).hexdigest() != segment.sha256:
             raise MalformedPlan("the segment is not the one the manifest names", where=where, hint="make the plan again")
-        return map(orjson.loads, lines.splitlines())
+        return lines.splitlines()
 
     def steps(self) -> Iterator[RecoveryStep]:
         """Yield the steps newest first, each reversed: ready to be replayed in this order."""
@@ -210,14 +213,15 @@ class Plan:
         driver, source = self.manifest["driver"], Source.from_json(self.manifest["source"])
         tables: list[Table] = []
         transactions: list[Transaction] = []
-        for line in self.lines(segment):
+        for raw in self._raw_lines(segment):
+            line = orjson.loads(raw)
             if "table" in line:
                 tables.append(Table.from_json(line))
             elif "transaction" in line:
                 transactions.append(_transaction(line, driver))
             else:
                 transaction = None if line["in"] is None else transactions[line["in"]]
-                yield RecoveryStep(Checkpoint(source, Position(driver, line["at"])), _operation(line, tables), transaction)
+                yield RecoveryStep(Checkpoint(source, Position(driver, line["at"])), _operation(line, tables, raw), transaction)
 
     def omitted(self) -> Iterator[JsonObject]:
         """Yield what could not be undone, in log order."""
@@ -228,16 +232,18 @@ class Plan:
         return (line for segment in self.segments(CONFLICTS) for line in self.lines(segment))
 
 
-def _operation(line: JsonObject, tables: Sequence[Table]) -> Any:
-    """Return the undo of one line."""
+def _operation(line: JsonObject, tables: Sequence[Table], raw: bytes) -> Any:
+    """Return the undo of one line; a look at its bytes tells whether any value of its rows is packed."""
     if "rows" in line:
         table = tables[line["of"]]
-        packed = any(isinstance(value, dict) for pair in line["rows"] for row in pair if row for value in row)
-        unpack = _unpacked if packed else _row
+        unpack = _unpacked if _PACKED in raw[1:] else _row
         return RowChanges(table, [(unpack(before), unpack(after)) for before, after in line["rows"]]).reverse()
     if "do" in line:
         return CommandChange(line["database"], _unpacked(line["do"]), _unpacked(line["undo"]), line["grade"]).reverse()
     return line["operation"]
+
+
+_PACKED = b'{"'  # how a packed value begins; text may hold it too: then rows are looked through for nothing
 
 
 def _row(values: list[Any] | None) -> tuple[Any, ...] | None:
