@@ -138,19 +138,32 @@ def _plain(value: Any) -> Any:
 class PartWriter:
     """Takes the selected events of one log file, gives each its verdict, and writes steps and omissions."""
 
-    def __init__(self, folder: str, file: str, ledger: Ledger, storage_options: Mapping[str, Any], *, tail_waits: bool = False) -> None:
-        """`tail_waits`: what is not committed is left to the next run instead of being an omission."""
+    def __init__(
+        self,
+        folder: str,
+        file: str,
+        ledger: Ledger,
+        storage_options: Mapping[str, Any],
+        *,
+        tail_waits: bool = False,
+        asked_for: frozenset[str] = frozenset(),
+    ) -> None:
+        """`tail_waits`: what is not committed is left to the next run instead of being an omission.
+
+        `asked_for`: names of transactions to look out for; those that were seen are in `named` afterwards.
+        """
         self._ledger = ledger
         self._tail_waits = tail_waits
         self._steps = SegmentWriter(folder, STEPS, file, storage_options)
         self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
         self._tables: dict[int, tuple[int, Table]] = {}  # number in this segment by identity; the table is kept alive
         self._transactions: dict[str, int] = {}
-        self._rows: dict[str, int] = {}  # of the transactions that are open in this file
+        self._asked_for = asked_for
         self.tables: dict[str, Counter[str]] = {}
         self.biggest: list[tuple[int, Transaction]] = []
         self.transaction_count = 0
-        self.partly: dict[str, tuple[str, ...]] = {}
+        self.partly = 0  # transactions of which the selection left something out
+        self.also_touched: set[str] = set()  # and the tables of that
         self.omissions: dict[str, str] = {}
         self.named: set[str] = set()
         self._current: tuple[Transaction, int] | None = None
@@ -159,7 +172,7 @@ class PartWriter:
         """Give one event its verdict."""
         transaction: Transaction | None = getattr(event, "transaction_info", None)
         if transaction is not None:
-            self.named.update(transaction.names)
+            self.named |= self._asked_for.intersection(transaction.names)
         omission: Omission | None = getattr(event, "omission", None)
         operation = _forward(event) if omission is None else None
         if omission is not None and self._tail_waits and omission.reason == words.NOT_COMMITTED:
@@ -233,7 +246,8 @@ class PartWriter:
             transaction, rows = self._current
             self.transaction_count += 1
             if transaction.also_touched:
-                self.partly[transaction.id] = transaction.also_touched
+                self.partly += 1
+                self.also_touched.update(transaction.also_touched)
             self.biggest = sorted([*self.biggest, (rows, transaction)], key=lambda found: -found[0])[:BIGGEST]
             self._current = None
 

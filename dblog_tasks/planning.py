@@ -156,12 +156,14 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
     ledger, last = Ledger(), file == files[-1]
     options = _options(request, file, ledger, cancel, first=file == files[0], last=last)
     with default_registry.get(request.driver).open(options) as decoder:
-        writer = PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=request.resume and last)
+        asked_for = frozenset(_asked_for(request.selection))
+        waits = request.resume and last
+        writer = PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=waits, asked_for=asked_for)
         try:
             for event in decoder:
                 writer.add(event)
         except TruncatedLog:
-            if not (request.resume and last):  # a file the server still writes: what is whole is planned, the rest next time
+            if not waits:  # a file the server still writes: what is whole is planned, the rest next time
                 raise
         segments = writer.finish()
     end = request.stop if last and request.stop else None
@@ -175,9 +177,9 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
         {table: dict(counts) for table, counts in writer.tables.items()},
         tuple(writer.biggest),
         writer.transaction_count,
-        (len(writer.partly), tuple(sorted({table for tables in writer.partly.values() for table in tables}))),
+        (writer.partly, tuple(sorted(writer.also_touched))),
         writer.omissions,
-        frozenset(writer.named & _asked_for(request.selection)),
+        frozenset(writer.named),
         getattr(decoder, "span", None),
     )
 

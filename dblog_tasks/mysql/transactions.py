@@ -25,7 +25,7 @@ from dblog_tasks import ledger as words
 from dblog_tasks.errors import MalformedLog, UnsupportedLog
 from dblog_tasks.event import Omission, Position, Transaction
 from dblog_tasks.mysql import binlog, bodies, queries
-from dblog_tasks.mysql.layout import Layout, Layouts
+from dblog_tasks.mysql.layout import LAYOUTS_MAX, Layout, Layouts
 from dblog_tasks.mysql.rows import DELETE, INSERT, UPDATE
 
 HELD_MAX = 64 << 20  # bytes of one transaction held in memory
@@ -291,6 +291,8 @@ class Gatherer:
         return None if self._open else _COMMITTED
 
     def _begin(self, frame: binlog.Frame) -> Group:
+        if len(self._maps) >= LAYOUTS_MAX:  # a transaction brings its own table maps
+            self._maps.clear()
         self._group = Group(frame.start)
         self._group.id = f"{self._file}:{frame.start}"
         self._open = False
