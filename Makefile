@@ -14,8 +14,8 @@ demo: environment ## plan the undo of a small accident from the log that ships, 
 test: environment servers ## all tests; those with real servers start and stop their own
 	$(RUN)python -m pytest $(ARGS)
 
-test-fast: environment ## the tests that need no server, under three minutes
-	$(RUN)python -m pytest -m "not live and not slow" $(ARGS)
+test-fast: environment ## the tests that need no server, neither a database nor Prefect's; under three minutes
+	$(RUN)python -m pytest -m "not live and not slow and not flow" $(ARGS)
 
 check: environment ## format, lint, types, direction of imports
 	$(RUN)ruff format --check .
