@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import sys
 from threading import Event as CancelEvent
 from typing import Any
 
@@ -26,7 +28,7 @@ from dblog_tasks import (
     source_of,
     start_position_of,
 )
-from dblog_tasks.backend import open_options
+from dblog_tasks.backend import DefaultRegistry, open_options
 
 
 class ListBackend:
@@ -97,6 +99,28 @@ def test_registering_from_many_threads_lets_one_win() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert [True] == [won for won in pool.map(register, range(64)) if won]
+
+
+def test_an_installed_package_brings_a_backend_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is imported before its driver is asked for; an instance or a class will do."""
+    metadata = tmp_path / "thirdparty-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[dblog_tasks.backends]\ncsvlog = thirdparty_backend:Backend\n")
+    (tmp_path / "thirdparty_backend.py").write_text(
+        "from dblog_tasks import SeqDecoder\n"
+        "class Backend:\n"
+        "    driver = 'csvlog'\n"
+        "    def open(self, options):\n"
+        "        return SeqDecoder([options.path])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = DefaultRegistry()
+
+    assert "csvlog" in registry.drivers()
+    assert "thirdparty_backend" not in sys.modules
+    opened: list[Any] = list(registry.open("csvlog", path="a.csv"))
+    assert ["a.csv"] == opened
 
 
 MINE, THEIRS = Source("mysql", "mine"), Source("mysql", "theirs")
