@@ -131,7 +131,16 @@ def mariadb_server(*options: str) -> Iterator[MariaDB]:
         done = subprocess.run([*install, "--skip-test-db"], capture_output=True, check=False, text=True)
         if done.returncode:
             raise ServerError(done.stdout + done.stderr)
-        command = [_found("mariadbd"), "--no-defaults", owner, f"--datadir={datadir}", f"--socket={where}", *MARIADB_OPTIONS, *options]
+        command = [
+            _found("mariadbd"),
+            "--no-defaults",
+            owner,
+            f"--datadir={datadir}",
+            f"--socket={where}",
+            f"--tmpdir={folder}",
+            *MARIADB_OPTIONS,
+            *options,
+        ]
         with _running(command, where, folder / "server.log"):
             yield MariaDB(where, datadir)
 
