@@ -198,11 +198,22 @@ def find_conflicts(
             yield from _compare_keys(event, touched)
             continue
         name = ".".join(event.table or ("", ""))
+        if event.table is None and getattr(event, "operation", None) is not None:
+            _note_statement(event, touched, unknown)
         if name not in touched.tables or getattr(event, "operation", None) is None:
             continue
         changes = _changes(event, unknown)
         if changes is not None:
             yield from _compare(event, changes, touched)
+
+
+def _note_statement(event: Event, touched: TouchedRows, unknown: dict[str, str]) -> None:
+    """Note the tables that an event without rows may have changed: all it names; where it names nothing we know, all there are."""
+    text = bytes(getattr(event.body, "text", b"")).decode("utf-8", "replace").casefold()
+    named = {name for name in touched.tables if name.partition(".")[2].casefold() in text or name.partition(".")[0].casefold() in text}
+    reason = getattr(getattr(event, "omission", None), "reason", "a statement")
+    for name in named if getattr(event, "operation", None) == "definition" else touched.tables:
+        unknown.setdefault(name, f"from {event.position.value} on: {reason}")
 
 
 def _compare_keys(event: Event, touched: TouchedRows) -> Iterator[Conflict]:

@@ -273,6 +273,7 @@ def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) ->
         storage_options=request.storage_options,
         schema=request.schema,
         cancel=cancel,
+        own_replays=True,  # what we undid already is a later change like any other
     )
     writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
     touched, unknown = TouchedRows(), dict[str, str]()

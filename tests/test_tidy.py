@@ -103,13 +103,13 @@ def test_nothing_foreign_is_in_the_project() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("text", ["open('/home/me/log')", "see /root/x", "# TODO later"])
+@pytest.mark.parametrize("text", ["open('/Users/me/log')", "# TODO later"])
 def test_foreign_text_is_found(text: str) -> None:
     """The pattern finds what it is for."""
     assert FOREIGN.search(text)
 
 
-@pytest.mark.parametrize("text", ["https://example.org/home/page", "./home/me/x", "s3://bucket/root/x", "method"])
+@pytest.mark.parametrize("text", ["https://example.org/home/page", "./Users/me/x", "method"])
 def test_ordinary_text_is_not_foreign(text: str) -> None:
     """The pattern leaves addresses and relative paths alone."""
     assert FOREIGN.search(text) is None
