@@ -1,8 +1,5 @@
 """Later changes to the rows a plan touches, as far as the logs tell: known before anybody replays.
 
-One pass over the events of the plan's tables, from its first step to the end of the logs. Rows of the plan are remembered by key in
-a temporary SQLite database (memory does not grow with the plan), rows changed by anybody else are looked up in it.
-
     the plan undoes   somebody later                    conflict
     an update         changed one of its columns        hard: column changed
                       changed another column            soft: column changed
@@ -12,140 +9,258 @@ a temporary SQLite database (memory does not grow with the plan), rows changed b
     a delete          inserted a row of the same key    hard: key reused
     a command         ran any command on its keys       hard: key changed (every argument counts as a key: better one too many)
 
+Three passes, none of which grows with plan or log: the plan's keys go into a filter; the events of its tables, from its first step
+to the end of the logs, are held against that, and the few that may meet it are kept in a temporary SQLite database; these are
+compared exactly with the plan's rows, which are read once more. Where no later change is kept there is no third pass.
+
 Keys of text are compared without case and trailing blanks, as most collations do: a conflict too many is looked at by a person, one
 too few is not. Rows of tables without a key are told by all their columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 import sqlite3
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from dblog_tasks.errors import SchemaMismatch
-from dblog_tasks.event import CommandChange, Event, Row, RowChanges, Table
+from dblog_tasks.event import CommandChange, Event, JsonObject, Row, RowChanges, Table
 
 SOFT, HARD = 1, 2
 NAMES = {SOFT: "soft", HARD: "hard"}
 COLUMN, GONE, REUSED, KEY = "column changed", "row gone", "key reused", "key changed"
+KEYS_COUNTED_MAX = 100_000  # rows of a plan up to which distinct keys are counted
 _ALL_KEYS = frozenset({"flushall", "flushdb", "swapdb"})  # commands on whole databases
 _KEYS = "keys"  # of all databases: a command may move one to another
-_BATCH = 10_000
-_TABLES = """
+_TOUCHED = """
     PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;
-    CREATE TABLE touched (hash INTEGER, name TEXT, key BLOB, at TEXT, kind TEXT, columns BLOB, severity INTEGER DEFAULT 0);
-    CREATE INDEX touched_hash ON touched (hash);
+    CREATE TABLE touched (name TEXT, key BLOB, at TEXT, kind TEXT, columns BLOB, severity INTEGER DEFAULT 0);
+    CREATE INDEX touched_key ON touched (name, key);
+    CREATE TABLE later (step INTEGER, name TEXT, old BLOB, new BLOB, shown BLOB, columns BLOB, event BLOB);
 """
+
+_INSERT = "INSERT INTO touched (name, key, at, kind, columns) VALUES (?, ?, ?, ?, ?)"
+
+Step: TypeAlias = tuple[str, RowChanges | CommandChange]  # position and change, as the log has it
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One later change that meets one row of the plan."""
+    """One later change that meets one row of the plan. `later`: position, time, transaction and statement of that change."""
 
     severity: int
     what: str
     table: str
     key: Sequence[Any]
     columns: Sequence[str]
-    event: Event
+    later: JsonObject
     undo_at: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the conflict as a line of the plan."""
-        info = getattr(self.event, "transaction_info", None)
         return {
-            "at": self.event.position.value,
+            "at": self.later["at"],
             "severity": NAMES[self.severity],
             "what": self.what,
             "table": self.table,
             "key": self.key,
             "columns": list(self.columns),
-            "time": self.event.time.isoformat() if self.event.time else None,
-            "transaction": self.event.transaction,
-            "statement": info.statements[0] if info and info.statements else None,
+            **{name: self.later[name] for name in ("time", "transaction", "statement")},
             "undo_at": self.undo_at,
         }
 
 
-class TouchedRows:
-    """The rows a plan touches, by key, on disk."""
+class KeyFilter:
+    """Which keys may have been put in: never says no to one that was, seldom says yes to another. 8 MiB, whatever is put in."""
+
+    _BITS = 26
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a temporary file of SQLite's own, kept in memory while small
-        self._database.executescript(_TABLES)
-        self._pending: list[tuple[Any, ...]] = []
-        self.tables: set[str] = set()
+        self._bytes = bytearray(1 << self._BITS - 3)
+        self.empty = True
 
-    def add(self, changes: RowChanges, at: str) -> None:
-        """Remember the rows of one step."""
-        name, key = name_of(changes.table), key_of(changes.table)
-        self.tables.add(name)
-        for before, after in changes.rows:
-            if before is None or after is None:
-                row = after if before is None else before
-                self._put(name, key, row, at, "insert" if before is None else "delete", ())
-                continue
-            self._put(name, key, after, at, "update", _changed(changes.table, before, after))
-            if _key(key, before) != _key(key, after):
-                self._put(name, key, before, at, "delete", ())
-        if len(self._pending) >= _BATCH:
-            self._flush()
+    def add(self, hashed: int) -> None:
+        """Put a key in, by its hash of 64 bits."""
+        self.empty = False
+        one, other = hashed & (1 << self._BITS) - 1, hashed >> self._BITS & (1 << self._BITS) - 1
+        self._bytes[one >> 3] |= 1 << (one & 7)
+        self._bytes[other >> 3] |= 1 << (other & 7)
 
-    def add_command(self, change: CommandChange, at: str) -> None:
-        """Remember the keys of one command."""
-        for word in change.do[1:]:
-            self._pending.append((_hash(_KEYS, word), _KEYS, word, at, "command", b"[]"))
-        if len(self._pending) >= _BATCH:
-            self._flush()
+    def fill(self) -> None:
+        """Put every key in."""
+        self.empty = False
+        self._bytes = bytearray(b"\xff") * len(self._bytes)
 
-    def find_keys(self, words: Sequence[bytes]) -> list[tuple[int, str, bytes]]:
-        """Return the remembered commands on these keys, on any for no words: rowid, position of the step, key."""
-        if self._pending:
-            self._flush()
-        if not words:
-            return self._database.execute("SELECT rowid, at, key FROM touched WHERE kind = 'command'").fetchall()
-        query = "SELECT rowid, at, key FROM touched WHERE hash = ? AND name = ? AND key = ?"
-        return [found for word in words for found in self._database.execute(query, (_hash(_KEYS, word), _KEYS, word))]
+    def __contains__(self, hashed: int) -> bool:
+        one, other = hashed & (1 << self._BITS) - 1, hashed >> self._BITS & (1 << self._BITS) - 1
+        return bool(self._bytes[one >> 3] >> (one & 7) & self._bytes[other >> 3] >> (other & 7) & 1)
 
-    def _put(self, name: str, key: Sequence[int], row: Row | None, at: str, kind: str, columns: Sequence[str]) -> None:
-        data = _key(key, row)
-        self._pending.append((_hash(name, data), name, data, at, kind, orjson.dumps(columns)))
 
-    def _flush(self) -> None:
-        self._database.executemany("INSERT INTO touched (hash, name, key, at, kind, columns) VALUES (?, ?, ?, ?, ?, ?)", self._pending)
-        self._pending = []
+class ConflictSearch:
+    """The three passes.
 
-    def find(self, name: str, key: Sequence[int], row: Row) -> list[tuple[int, str, str, list[str]]]:
-        """Return the remembered rows of this key: rowid, position of the step, kind, changed columns."""
-        if self._pending:
-            self._flush()
-        data = _key(key, row)
-        found = self._database.execute(
-            "SELECT rowid, at, kind, columns FROM touched WHERE hash = ? AND name = ? AND key = ?", (_hash(name, data), name, data)
-        )
-        return [(number, at, kind, orjson.loads(columns)) for number, at, kind, columns in found]
+    Attributes:
+        unknown: tables whose later changes could not be compared, and why.
+        counts: rows of the plan by the severity of their worst conflict.
+        keys: distinct keys of the plan by table; empty for plans of more than KEYS_COUNTED_MAX rows.
+    """
 
-    def mark(self, number: int, severity: int) -> None:
-        """Note that a remembered row has a conflict."""
-        self._database.execute("UPDATE touched SET severity = max(severity, ?) WHERE rowid = ?", (severity, number))
+    def __init__(self, steps: Callable[[], Iterable[Step]], positions: Callable[[], Iterable[str]]) -> None:
+        """`steps` gives the plan's steps in log order, each time it is called; `positions` theirs."""
+        self.unknown: dict[str, str] = {}
+        self.counts = {SOFT: 0, HARD: 0}
+        self.keys: dict[str, int] = {}
+        self._steps, self._positions = steps, positions
+        self._touched = KeyFilter()
+        self._first: dict[str, int] = {}  # number of a table's first step
+        self._store = sqlite3.connect("")  # a temporary file of SQLite's own, kept in memory while small
+        self._store.executescript(_TOUCHED)
 
-    def count(self, severity: int) -> int:
-        """Return how many rows of the plan have a conflict of this severity as their worst."""
-        return int(self._database.execute("SELECT count(*) FROM touched WHERE severity = ?", (severity,)).fetchone()[0])
+    def find(self, events: Iterable[Event]) -> Iterator[Conflict]:
+        """Yield the conflicts in log order; `events` are all of the plan's tables, in log order, from the first step on."""
+        self._put_in()
+        suspects = KeyFilter()
+        self._store.executemany("INSERT INTO later VALUES (?, ?, ?, ?, ?, ?, ?)", self._may_meet(events, suspects))
+        if not suspects.empty:
+            yield from self._meet(suspects)
+            counted = self._store.execute("SELECT severity, count(*) FROM touched WHERE severity > 0 GROUP BY severity")
+            self.counts |= dict(counted)
 
-    def keys(self) -> dict[str, int]:
-        """Return the number of distinct keys by table."""
-        if self._pending:
-            self._flush()
-        return dict(self._database.execute("SELECT name, count(DISTINCT key) FROM touched GROUP BY name").fetchall())
+    def count_keys(self) -> None:
+        """Count the distinct keys alone, for a plan after which nothing can come."""
+        self._put_in()
 
     def close(self) -> None:
         """Give the disk back."""
-        self._database.close()
+        self._store.close()
+
+    # ---- first pass: the plan's keys
+
+    def _put_in(self) -> None:
+        distinct: dict[str, set[int]] | None = {}
+        rows = 0
+        for number, (_, change) in enumerate(self._steps()):
+            name = _KEYS if isinstance(change, CommandChange) else name_of(change.table)
+            self._first.setdefault(name, number)
+            hashes = list(_hashes(change))
+            rows += len(hashes)
+            if rows > KEYS_COUNTED_MAX:
+                distinct = None
+            if distinct is not None:
+                distinct.setdefault(name, set()).update(hashes)
+            for hashed in hashes:
+                self._touched.add(hashed)
+        self.keys = {name: len(found) for name, found in (distinct or {}).items()}
+
+    # ---- second pass: what may meet them
+
+    def _may_meet(self, events: Iterable[Event], suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
+        waiting = iter(self._positions())
+        following = next(waiting, None)
+        number = 0  # of steps so far
+        for event in events:
+            operation = getattr(event, "operation", None)
+            if following is not None and event.position.value == following:
+                following = next(waiting, None)
+                number += 1
+            elif operation == "command":
+                yield from self._command(event, number, suspects)
+            elif operation is not None and event.table is None:
+                _note_statement(event, {name for name, first in self._first.items() if first < number}, self.unknown)
+            elif operation is not None and self._first.get(".".join(event.table), number) < number:  # type: ignore[arg-type]
+                changes = _changes(event, self.unknown)
+                if changes is not None:
+                    yield from self._rows(event, changes, number, suspects)
+
+    def _rows(self, event: Event, changes: RowChanges, number: int, suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
+        name, columns, touched = name_of(changes.table), key_of(changes.table), self._touched
+        for before, after in changes.rows:
+            old, new = (None if row is None else hash((name, *_key(columns, row))) for row in (before, after))
+            if (old is None or old not in touched) and (new is None or new not in touched):
+                continue
+            for hashed in {old, new} - {None}:
+                suspects.add(hashed)  # type: ignore[arg-type]
+            rows = [row for row in (before, after) if row is not None]
+            yield (
+                number,
+                name,
+                None if before is None else _dumped(_key(columns, before)),
+                None if after is None else _dumped(_key(columns, after)),
+                _dumped([[row[column] for column in columns] for row in rows]),
+                None if before is None or after is None else _dumped(_changed(changes.table, before, after)),
+                _later(event),
+            )
+
+    def _command(self, event: Event, number: int, suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
+        every = event.kind in _ALL_KEYS
+        words = [word for word in ([] if every else event.body.arguments) if hash((_KEYS, word)) in self._touched]
+        if every:
+            suspects.fill()
+        for word in words:
+            suspects.add(hash((_KEYS, word)))
+        if words or every:
+            shown = _dumped([f"db{event.body.database}", event.kind])
+            yield from ((number, _KEYS, word, None, shown, None, _later(event)) for word in (words or [None]))
+
+    # ---- third pass: what does meet them
+
+    def _meet(self, suspects: KeyFilter) -> Iterator[Conflict]:
+        later = self._store.execute("SELECT * FROM later ORDER BY rowid")
+        coming = later.fetchone()
+        for number, (at, change) in enumerate(self._steps()):
+            while coming is not None and coming[0] <= number:
+                yield from self._compare(*coming[1:])
+                coming = later.fetchone()
+            if coming is None:
+                return
+            self._remember(at, change, suspects)
+        while coming is not None:
+            yield from self._compare(*coming[1:])
+            coming = later.fetchone()
+
+    def _remember(self, at: str, change: RowChanges | CommandChange, suspects: KeyFilter) -> None:
+        """Keep what a step touches, where a later change may meet it."""
+        if isinstance(change, CommandChange):
+            words = [word for word in change.do[1:] if hash((_KEYS, word)) in suspects]
+            self._store.executemany(_INSERT, [(_KEYS, word, at, "command", b"[]") for word in words])
+            return
+        name = name_of(change.table)
+        found = [(key, kind, columns) for key, kind, columns in _touches(change) if hash((name, *key)) in suspects]
+        self._store.executemany(_INSERT, [(name, _dumped(key), at, kind, _dumped(columns)) for key, kind, columns in found])
+
+    def _compare(
+        self, name: str, old: bytes | None, new: bytes | None, shown: bytes, columns: bytes | None, event: bytes
+    ) -> Iterator[Conflict]:
+        """Yield what a later change meets; `columns` are those an update changed."""
+        key, later = orjson.loads(shown), orjson.loads(event)
+        if name == _KEYS:
+            yield from self._meet_commands(old, key, later)
+            return
+        moved = old is None or new is None or old != new
+        changed = [] if columns is None else orjson.loads(columns)
+        for number, at, kind, expected in [] if old is None else self._find(name, old):
+            severity, what = _verdict(kind, changed, orjson.loads(expected), gone=moved)
+            if severity:
+                yield self._marked(number, Conflict(severity, what, name, key[0], changed, later, at))
+        for number, at, _, _ in self._find(name, new) if new is not None and moved else []:
+            yield self._marked(number, Conflict(HARD, REUSED, name, key[-1], [], later, at))
+
+    def _meet_commands(self, word: bytes | None, shown: Sequence[str], later: JsonObject) -> Iterator[Conflict]:
+        query = "SELECT rowid, at, key FROM touched WHERE name = ? AND key = coalesce(?, key)"
+        for number, at, key in self._store.execute(query, (_KEYS, word)).fetchall():
+            text = key.decode("utf-8", "backslashreplace")
+            yield self._marked(number, Conflict(HARD, KEY, shown[0], [text], shown[1:], later, at))
+
+    def _find(self, name: str, key: bytes) -> list[tuple[int, str, str, bytes]]:
+        query = "SELECT rowid, at, kind, columns FROM touched WHERE name = ? AND key = ?"
+        return self._store.execute(query, (name, key)).fetchall()
+
+    def _marked(self, number: int, conflict: Conflict) -> Conflict:
+        self._store.execute("UPDATE touched SET severity = max(severity, ?) WHERE rowid = ?", (conflict.severity, number))
+        return conflict
 
 
 def name_of(table: Table) -> str:
@@ -158,70 +273,68 @@ def key_of(table: Table) -> Sequence[int]:
     return table.key or range(len(table.columns))
 
 
-def _key(columns: Sequence[int], row: Row | None) -> bytes:
-    values = () if row is None else [_folded(row[column]) for column in columns]
-    return orjson.dumps(values, default=bytes.hex)
+def _key(columns: Sequence[int], row: Row) -> tuple[Any, ...]:
+    return tuple([value.casefold().rstrip(" ") if isinstance(value := row[column], str) else value for column in columns])
 
 
-def _folded(value: Any) -> Any:
-    return value.casefold().rstrip(" ") if isinstance(value, str) else value
+def _touches(changes: RowChanges) -> Iterator[tuple[tuple[Any, ...], str, Sequence[str]]]:
+    """Yield key, kind and changed columns of what a step touches; an update of the key touches two."""
+    columns = key_of(changes.table)
+    for before, after in changes.rows:
+        old, new = (None if row is None else _key(columns, row) for row in (before, after))
+        if before is None or after is None:
+            yield (new or old or (), "insert" if before is None else "delete", ())
+            continue
+        yield new or (), "update", _changed(changes.table, before, after)
+        if old is not None and old != new:
+            yield old, "delete", ()
 
 
-def _hash(name: str, key: bytes) -> int:
-    return int.from_bytes(blake2b(key, digest_size=8, key=name.encode()[:64]).digest(), "big", signed=True)
+def _hashes(change: RowChanges | CommandChange) -> Iterator[int]:
+    """Yield the hash of each key that a step touches."""
+    if isinstance(change, CommandChange):
+        yield from (hash((_KEYS, word)) for word in change.do[1:])
+        return
+    name, columns = name_of(change.table), key_of(change.table)
+    for before, after in change.rows:
+        if after is not None:
+            yield hash((name, *_key(columns, after)))
+        if before is not None and (after is None or any(before[column] != after[column] for column in columns)):
+            yield hash((name, *_key(columns, before)))
+
+
+def _dumped(value: Any) -> bytes:
+    return orjson.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)  # an integer of more than 64 bits
 
 
 def _changed(table: Table, before: Row, after: Row) -> list[str]:
     return [column.name for column, old, new in zip(table.columns, before, after, strict=True) if old != new]
 
 
-def find_conflicts(
-    steps: Iterable[tuple[str, RowChanges | CommandChange]], events: Iterable[Event], touched: TouchedRows, unknown: dict[str, str]
-) -> Iterator[Conflict]:
-    """Yield the conflicts in log order.
-
-    Args:
-        steps: position and changes (as the log has them) of the plan's steps, in log order.
-        events: all events of the plan's tables, in log order, from the first step on.
-        touched: empty; holds the plan's rows afterwards.
-        unknown: filled with tables whose later changes cannot be compared, and why.
-    """
-    waiting = iter(steps)
-    following = next(waiting, None)
-    for event in events:
-        if following is not None and event.position.value == following[0]:
-            at, change = following
-            touched.add(change, at) if isinstance(change, RowChanges) else touched.add_command(change, at)
-            following = next(waiting, None)
-            continue
-        if getattr(event, "operation", None) == "command":
-            yield from _compare_keys(event, touched)
-            continue
-        name = ".".join(event.table or ("", ""))
-        if event.table is None and getattr(event, "operation", None) is not None:
-            _note_statement(event, touched, unknown)
-        if name not in touched.tables or getattr(event, "operation", None) is None:
-            continue
-        changes = _changes(event, unknown)
-        if changes is not None:
-            yield from _compare(event, changes, touched)
+def _later(event: Event) -> bytes:
+    """What a conflict says of the later event."""
+    info = getattr(event, "transaction_info", None)
+    return orjson.dumps(
+        {
+            "at": event.position.value,
+            "time": event.time.isoformat() if event.time else None,
+            "transaction": event.transaction,
+            "statement": info.statements[0] if info and info.statements else None,
+        }
+    )
 
 
-def _note_statement(event: Event, touched: TouchedRows, unknown: dict[str, str]) -> None:
+def _note_statement(event: Event, tables: set[str], unknown: dict[str, str]) -> None:
     """Note the tables that an event without rows may have changed: all it names; where it names nothing we know, all there are."""
     text = bytes(getattr(event.body, "text", b"")).decode("utf-8", "replace").casefold()
-    named = {name for name in touched.tables if name.partition(".")[2].casefold() in text or name.partition(".")[0].casefold() in text}
+    named = {name for name in tables if name.partition(".")[2].casefold() in text or name.partition(".")[0].casefold() in text}
     reason = getattr(getattr(event, "omission", None), "reason", "a statement")
-    for name in named if getattr(event, "operation", None) == "definition" else touched.tables:
+    for name in named if getattr(event, "operation", None) == "definition" else tables:
         unknown.setdefault(name, f"from {event.position.value} on: {reason}")
-
-
-def _compare_keys(event: Event, touched: TouchedRows) -> Iterator[Conflict]:
-    words = () if event.kind in _ALL_KEYS else event.body.arguments
-    if words or event.kind in _ALL_KEYS:
-        for number, at, key in touched.find_keys(words):
-            touched.mark(number, HARD)
-            yield Conflict(HARD, KEY, f"db{event.body.database}", [key.decode("utf-8", "backslashreplace")], [event.kind], event, at)
 
 
 def _changes(event: Event, unknown: dict[str, str]) -> RowChanges | None:
@@ -236,23 +349,6 @@ def _changes(event: Event, unknown: dict[str, str]) -> RowChanges | None:
         unknown.setdefault(name, f"from {event.position.value} on: {getattr(body, 'reason', 'not rows')}")
         return None
     return body
-
-
-def _compare(event: Event, changes: RowChanges, touched: TouchedRows) -> Iterator[Conflict]:
-    name, key = name_of(changes.table), key_of(changes.table)
-    for before, after in changes.rows:
-        moved = before is None or after is None or _key(key, before) != _key(key, after)
-        if before is not None:
-            columns = [] if after is None else _changed(changes.table, before, after)
-            for number, at, kind, expected in touched.find(name, key, before):
-                severity, what = _verdict(kind, columns, expected, gone=moved)
-                if severity:
-                    touched.mark(number, severity)
-                    yield Conflict(severity, what, name, [before[column] for column in key], columns, event, at)
-        if after is not None and moved:
-            for number, at, _, _ in touched.find(name, key, after):
-                touched.mark(number, HARD)
-                yield Conflict(HARD, REUSED, name, [after[column] for column in key], [], event, at)
 
 
 def _verdict(kind: str, columns: Sequence[str], expected: Sequence[str], *, gone: bool) -> tuple[int, str]:

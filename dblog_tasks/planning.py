@@ -8,8 +8,9 @@ whoever makes them, so a part that is made twice is one part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from glob import escape
@@ -18,9 +19,9 @@ import re
 from threading import Event as CancelEvent
 from typing import Any
 
-from dblog_tasks import plan as plans, storage
+from dblog_tasks import ledger as words, plan as plans, storage
 from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
-from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
+from dblog_tasks.conflicts import HARD, KEYS_COUNTED_MAX, SOFT, ConflictSearch
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
 from dblog_tasks.filters import (
@@ -235,7 +236,9 @@ def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEv
         _check_found(request, parts)
     source = Source(request.driver, request.source or parts[0].end.source.name)
     draft = manifest_of(request.driver, source, request.filter, parts, Conflicts())
-    conflicts = _conflicts(request, Plan(request.out, draft, request.storage_options), cancel)
+    conflicts = Conflicts(position=parts[-1].end.position.value)
+    if draft["tables"]:
+        conflicts = _conflicts(request, Plan(request.out, draft, request.storage_options), parts, cancel)
     manifest = manifest_of(request.driver, source, request.filter, parts, conflicts)
     made = plans.write_manifest(request.out, manifest, request.storage_options)
     if made.id != manifest["plan"] and not request.resume:
@@ -259,14 +262,43 @@ def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
             raise InvalidInput(f"the window lies outside the log, which holds {earliest.isoformat()} to {latest.isoformat()}")
 
 
-def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> Conflicts:
-    """Go over the plan's tables once more, from its first step to the end of the logs."""
+def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], cancel: CancelEvent | None) -> Conflicts:
+    """Go over the plan's tables once more, from its first step to the end of the logs, unless nothing there can be of anybody else."""
+    search = ConflictSearch(lambda: _forward(draft), draft.positions)
+    writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
+    try:
+        if _undoes_all(request, draft.ledger):
+            if draft.ledger.rows_undone <= KEYS_COUNTED_MAX:
+                search.count_keys()
+            latest = max((part.span[1] for part in parts if part.span), default=None)
+            return Conflicts(0, 0, draft.end.position.value, latest.isoformat() if latest else "", {}, (), search.keys)
+        with default_registry.get(request.driver).open(_later_options(request, draft, cancel)) as decoder:
+            for conflict in search.find(_until_torn(decoder) if request.resume else decoder):
+                if writer.add(conflict.to_json(), events=1):
+                    writer.flush()
+            writer.flush()
+            known = getattr(decoder, "checkpoint", Checkpoint()).position.value
+            span = getattr(decoder, "span", None)
+            counts = (search.counts[HARD], search.counts[SOFT])
+            return Conflicts(*counts, known, span[1].isoformat() if span else "", search.unknown, tuple(writer.segments), search.keys)
+    finally:
+        search.close()
+
+
+# What a plan leaves out without leaving out a change of its own tables after its first step.
+_ELSEWHERE = frozenset({words.STRUCTURE, words.OTHER_TABLE, words.BEFORE_START, words.ROLLED_BACK, words.NO_DATA_CHANGE})
+
+
+def _undoes_all(request: PlanRequest, ledger: Ledger) -> bool:
+    """Return whether every change of the plan's tables from its first step to the end of the logs is a step itself."""
+    return not (ledger.omitted or ledger.rows_not_needed or request.stop or set(ledger.not_needed) - _ELSEWHERE)
+
+
+def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:
     tables = [table for table, counts in draft.manifest["tables"].items() if COMMAND not in counts]
-    if not draft.manifest["tables"]:
-        return Conflicts(position=draft.end.position.value)
     first = _first_start(draft)
     files = find_files(replace(request, stop=Position(), start=Checkpoint(position=first) if first else Checkpoint()))
-    options = open_options(
+    return open_options(
         path=tuple(file.url for file in files),
         checkpoint=Checkpoint(position=first) if first else None,
         selection=(any_of(*(by_table(escape(table)) for table in tables)),) if tables else (),
@@ -275,24 +307,12 @@ def _conflicts(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) ->
         cancel=cancel,
         own_replays=True,  # what we undid already is a later change like any other
     )
-    writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
-    touched, unknown = TouchedRows(), dict[str, str]()
-    try:
-        with default_registry.get(request.driver).open(options) as decoder:
-            try:
-                for conflict in find_conflicts(_forward(draft), decoder, touched, unknown):
-                    if writer.add(conflict.to_json(), events=1):
-                        writer.flush()
-            except TruncatedLog:
-                if not request.resume:
-                    raise
-            writer.flush()
-            known = getattr(decoder, "checkpoint", Checkpoint()).position.value
-            span = getattr(decoder, "span", None)
-            counts = (touched.count(HARD), touched.count(SOFT))
-            return Conflicts(*counts, known, span[1].isoformat() if span else "", unknown, tuple(writer.segments), touched.keys())
-    finally:
-        touched.close()
+
+
+def _until_torn(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events of a log that is still being written: its torn end waits for the next run."""
+    with suppress(TruncatedLog):
+        yield from events
 
 
 def _first_start(draft: Plan) -> Position | None:

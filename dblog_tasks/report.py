@@ -151,7 +151,7 @@ def _tables(plan: Plan) -> Iterator[str]:
     ordered = sorted(tables.items(), key=lambda found: -sum(found[1].values()))
     for table, counts in ordered[:LINES_MAX]:
         numbers = "".join(f"{format(counts[kind], ',') if kind in counts else '-':>14}" for kind in kinds)
-        yield f"  {one_line(table):{wide}}{numbers}{f'{keys[table]:,}' if table in keys else 'not known':>16}"
+        yield f"  {one_line(table):{wide}}{numbers}{f'{keys[table]:,}' if table in keys else 'not counted':>16}"
     yield from _rest(len(tables), "table")
 
 

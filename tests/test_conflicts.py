@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 import pytest
 
-from dblog_tasks.conflicts import HARD, SOFT, TouchedRows, find_conflicts
+from dblog_tasks.conflicts import HARD, SOFT, Conflict, ConflictSearch, Step
 from dblog_tasks.event import Column, Omission, Position, RowChanges, RowPair, Table
 
 TABLE = Table("s", "t", (Column("id", "int"), Column("a", "int"), Column("b", "varchar(9)")), (0,))
@@ -33,16 +33,20 @@ def found(undone: Sequence[RowPair], later: Sequence[RowPair], table: Table = TA
     """Return severity, name and columns of the conflicts of a step with a later event."""
     step = ("log:1", RowChanges(table, undone))
     events = [Made(Position("", "log:1"), step[1]), Made(Position("", "log:2"), RowChanges(table, later))]
-    touched, unknown = TouchedRows(), dict[str, str]()
-    try:
-        conflicts = list(find_conflicts([step], events, touched, unknown))  # type: ignore[arg-type]
-        assert len({conflict.undo_at for conflict in conflicts} - {"log:1"}) == 0
-        worst = {severity: touched.count(severity) for severity in (HARD, SOFT)}
-        assert worst[HARD] + worst[SOFT] <= len(undone) * 2
-        assert bool(conflicts) is bool(worst[HARD] + worst[SOFT])
-    finally:
-        touched.close()
+    conflicts, search = searched(step, events)
+    assert len({conflict.undo_at for conflict in conflicts} - {"log:1"}) == 0
+    assert sum(search.counts.values()) <= len(undone) * 2
+    assert bool(conflicts) is any(search.counts.values())
     return [(conflict.severity, conflict.what, list(conflict.columns)) for conflict in conflicts]
+
+
+def searched(step: Step, events: Sequence[Made]) -> tuple[list[Conflict], ConflictSearch]:
+    """Return the conflicts of a plan of one step, and the search after its end."""
+    search = ConflictSearch(lambda: [step], lambda: [step[0]])
+    try:
+        return list(search.find(events)), search  # type: ignore[arg-type]
+    finally:
+        search.close()
 
 
 OLD, NEW = (1, 10, "x"), (1, 11, "x")
@@ -91,11 +95,11 @@ def test_what_is_no_rows_makes_its_table_unknown() -> None:
     """A later event that cannot be read is said, with the place from which on, once a table."""
     step = ("log:1", RowChanges(TABLE, UPDATE))
     unread = [Made(Position("", f"log:{number}"), Omission("no names")) for number in (2, 3)]
-    touched, unknown = TouchedRows(), dict[str, str]()
 
-    assert [] == list(find_conflicts([step], [Made(Position("", "log:1"), step[1]), *unread], touched, unknown))  # type: ignore[list-item]
-    assert {"s.t": "from log:2 on: no names"} == unknown
-    touched.close()
+    conflicts, search = searched(step, [Made(Position("", "log:1"), step[1]), *unread])
+
+    assert [] == conflicts
+    assert {"s.t": "from log:2 on: no names"} == search.unknown
 
 
 rows = st.tuples(st.integers(1, 3), st.integers(0, 2), st.sampled_from("xy"))
