@@ -6,9 +6,10 @@ is small: names, counts, positions.
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
@@ -18,11 +19,12 @@ import orjson
 import zstandard
 
 from dblog_tasks import ledger as words, storage
-from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, RowChanges, Table, Transaction
+from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, Row, RowChanges, RowPair, Table, Transaction
 from dblog_tasks.ledger import Ledger
 
 SEGMENT_MAX = 4 << 20  # bytes of lines; one event may be larger
 STEPS, OMITTED, CONFLICTS = "steps", "omitted", "conflicts"
+LEVEL = 1  # of Zstandard: higher ones cost more time than the segment does
 BIGGEST = 20  # transactions the manifest names
 INSERT, UPDATE, DELETE, COMMAND = "insert", "update", "delete", "command"
 
@@ -67,6 +69,7 @@ class LogPart:
         omissions: the fix by reason.
         named: names of the selected transactions that a filter asked for.
         span: commit times of the first and last transaction, of all in the file.
+        omitted_later: how many omissions came after the first step.
     """
 
     log: tuple[str, str]
@@ -81,19 +84,22 @@ class LogPart:
     omissions: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     span: tuple[datetime, datetime] | None = None
+    omitted_later: int = 0
 
 
 class SegmentWriter:
-    """Writes lines into segments of one kind below a plan's folder."""
+    """Writes lines into segments of one kind below a plan's folder; a full one is packed and stored beside, while lines go on coming."""
 
     def __init__(self, folder: str, kind: str, stem: str, storage_options: Mapping[str, Any]) -> None:
         self.segments: list[Segment] = []
         self._folder, self._kind, self._stem, self._options = folder, kind, stem, storage_options
         self._lines: list[bytes] = []
         self._size = self._events = self._rows = 0
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="dblog-segment")
+        self._storing: Future[Segment] | None = None
 
     def add(self, line: Any, *, events: int = 0, rows: int = 0) -> bool:
-        """Add a line; return whether the segment is full and was written."""
+        """Add a line; return whether the segment is full and should be flushed."""
         data = _dumped(line)
         self._lines.append(data)
         self._size += len(data)
@@ -102,15 +108,35 @@ class SegmentWriter:
         return self._size >= SEGMENT_MAX
 
     def flush(self) -> None:
-        """Write what is pending as a segment."""
+        """Begin to store what is pending as a segment; the one before it is stored then. Raises StorageError, here or in `finish`."""
         if not self._lines:
             return
-        lines = b"".join(self._lines)
-        digest = hashlib.sha256(lines).hexdigest()
-        name = f"{self._kind}/{self._stem}-{len(self.segments):04}-{digest[:12]}.jsonl.zst"
-        storage.write_file(storage.join(self._folder, name), zstandard.compress(lines, 3), self._options)
-        self.segments.append(Segment(self._kind, name, digest, len(lines), self._events, self._rows))
+        self._stored()
+        self._storing = self._beside.submit(self._store, len(self.segments), self._lines, self._events, self._rows)
         self._lines, self._size, self._events, self._rows = [], 0, 0, 0
+
+    def finish(self) -> Sequence[Segment]:
+        """Store what is pending; return all segments, in order."""
+        self.flush()
+        self._stored()
+        self.close()
+        return self.segments
+
+    def close(self) -> None:
+        """Wait until nothing more is written, whatever came of it."""
+        self._beside.shutdown()
+
+    def _stored(self) -> None:
+        if self._storing is not None:
+            self.segments.append(self._storing.result())
+            self._storing = None
+
+    def _store(self, number: int, pending: Sequence[bytes], events: int, rows: int) -> Segment:
+        lines = b"".join(pending)
+        digest = hashlib.sha256(lines).hexdigest()
+        name = f"{self._kind}/{self._stem}-{number:04}-{digest[:12]}.jsonl.zst"
+        storage.write_file(storage.join(self._folder, name), zstandard.compress(lines, LEVEL), self._options)
+        return Segment(self._kind, name, digest, len(lines), events, rows)
 
 
 def _dumped(line: Any) -> bytes:
@@ -131,8 +157,25 @@ def _wide(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """What JSON has no form for."""
     if isinstance(value, bytes):
-        return {"base64": b64encode(value).decode("ascii")}
+        return {"base64": b2a_base64(value, newline=False).decode()}
     raise TypeError(f"a value of type {type(value).__name__} cannot stand in a plan")
+
+
+def binary_columns(table: Table) -> list[int]:
+    """Return the columns whose values are always bytes: they stand in a plan as base64 and nothing around it."""
+    return [at for at, column in enumerate(table.columns) if column.charset == "binary"]
+
+
+def _packed(rows: Sequence[RowPair], binary: Sequence[int]) -> list[list[list[Any] | None]]:
+    return [[None if row is None else _packed_row(row, binary) for row in pair] for pair in rows]
+
+
+def _packed_row(row: Row, binary: Sequence[int]) -> list[Any]:
+    values = list(row)
+    for at in binary:
+        if values[at] is not None:
+            values[at] = b2a_base64(values[at], newline=False).decode()  # type: ignore[arg-type]
+    return values
 
 
 class PartWriter:
@@ -156,7 +199,7 @@ class PartWriter:
         self._tail_waits = tail_waits
         self._steps = SegmentWriter(folder, STEPS, file, storage_options)
         self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
-        self._tables: dict[int, tuple[int, Table]] = {}  # number in this segment by identity; the table is kept alive
+        self._tables: dict[int, tuple[int, Table, list[int]]] = {}  # by identity: number in this segment; the table is kept alive
         self._transactions: dict[str, int] = {}
         self._asked_for = asked_for
         self.tables: dict[str, Counter[str]] = {}
@@ -165,6 +208,7 @@ class PartWriter:
         self.partly = 0  # transactions of which the selection left something out
         self.also_touched: set[str] = set()  # and the tables of that
         self.omissions: dict[str, str] = {}
+        self.omitted_later = 0  # omissions after the first step
         self.named: set[str] = set()
         self._current: tuple[Transaction, int] | None = None
 
@@ -186,6 +230,7 @@ class PartWriter:
 
     def _omit(self, event: Event, transaction: Transaction | None, omission: Omission) -> None:
         self._ledger.omitted[omission.reason] += 1
+        self.omitted_later += self._ledger.undone > 0
         self.omissions.setdefault(omission.reason, omission.fix)
         line = {
             "at": event.position.value,
@@ -203,7 +248,8 @@ class PartWriter:
         rows = len(operation.rows) if isinstance(operation, RowChanges) else 1
         line: JsonObject = {"at": event.position.value, "in": self._transaction(transaction, rows)}
         if isinstance(operation, RowChanges):
-            line |= {"of": self._table(operation.table), "rows": operation.rows}
+            number, binary = self._table(operation.table)
+            line |= {"of": number, "rows": _packed(operation.rows, binary) if binary else operation.rows}
             self._count(operation)
         elif isinstance(operation, CommandChange):
             line |= {"database": operation.database, "do": operation.do, "undo": operation.undo, "grade": operation.grade}
@@ -221,12 +267,13 @@ class PartWriter:
         for before, after in changes.rows[:1]:  # all rows of an event are of one kind
             counts[INSERT if before is None else DELETE if after is None else UPDATE] += len(changes.rows)
 
-    def _table(self, table: Table) -> int:
+    def _table(self, table: Table) -> tuple[int, list[int]]:
+        """Return a table's number in this segment, and its binary columns."""
         found = self._tables.get(id(table))
         if found is None:
-            found = self._tables[id(table)] = (len(self._tables), table)
+            found = self._tables[id(table)] = (len(self._tables), table, binary_columns(table))
             self._steps.add({"table": found[0], **table.to_json()})
-        return found[0]
+        return found[0], found[2]
 
     def _transaction(self, transaction: Transaction | None, rows: int) -> int | None:
         if transaction is None:
@@ -254,9 +301,12 @@ class PartWriter:
     def finish(self) -> tuple[Segment, ...]:
         """Write what is pending; return the segments, steps first."""
         self._close_transaction()
-        self._steps.flush()
-        self._omitted.flush()
-        return (*self._steps.segments, *self._omitted.segments)
+        return (*self._steps.finish(), *self._omitted.finish())
+
+    def close(self) -> None:
+        """Wait until nothing more is written, whatever came of it."""
+        self._steps.close()
+        self._omitted.close()
 
 
 def _forward(event: Event) -> Any:

@@ -14,8 +14,8 @@ with the beginning of the SHA-256 of its lines: what two attempts write differs 
     {"at": position, "in": transaction, "database": n, "do": […], "undo": […], "grade": …}
     {"at": position, "in": transaction, "operation": …}                      of a backend's own: as it is, already the undo
 
-Values: JSON's own; bytes are {"base64": …}; integers of more than 64 bits {"integer": "0x…"}; null is NULL. Decimals and temporals
-are text.
+Values: JSON's own; bytes are {"base64": …}, in columns of the character set `binary` the base64 alone; integers of more than 64 bits
+{"integer": "0x…"}; null is NULL. Decimals and temporals are text.
 
 The plan id is the SHA-256 over driver, source, filter, logs, both checkpoints and the hashes of steps and omitted: the same log
 and filter give the same id wherever the plan lies.
@@ -23,7 +23,7 @@ and filter give the same id wherever the plan lies.
 
 from __future__ import annotations
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +36,12 @@ import zstandard
 
 from dblog_tasks import __version__, storage
 from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
-from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, RowChanges, Source, Table, Transaction
+from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Segment, transaction_json
+from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Segment, binary_columns, transaction_json
 from dblog_tasks.recovery import RecoveryStep
 
-FORMAT = "dblog-plan/1"
+FORMAT = "dblog-plan/2"
 MANIFEST = "manifest.json"
 MANIFEST_MAX = 64 << 20
 
@@ -206,17 +206,21 @@ class Plan:
 
     def positions(self) -> Iterator[str]:
         """Yield the positions of the steps, in log order."""
-        return (line["at"] for segment in self.segments(STEPS) for line in self.lines(segment) if "at" in line)
+        for segment in self.segments(STEPS):
+            for line in self._raw_lines(segment):
+                if line.startswith(_AT):
+                    yield line[len(_AT) : line.index(b'"', len(_AT))].decode()
 
     def steps_of(self, segment: Segment) -> Iterator[RecoveryStep]:
         """Yield the steps of a segment in log order, each reversed."""
         driver, source = self.manifest["driver"], Source.from_json(self.manifest["source"])
-        tables: list[Table] = []
+        tables: list[tuple[Table, list[int]]] = []
         transactions: list[Transaction] = []
         for raw in self._raw_lines(segment):
             line = orjson.loads(raw)
             if "table" in line:
-                tables.append(Table.from_json(line))
+                table = Table.from_json(line)
+                tables.append((table, binary_columns(table)))
             elif "transaction" in line:
                 transactions.append(_transaction(line, driver))
             else:
@@ -232,32 +236,38 @@ class Plan:
         return (line for segment in self.segments(CONFLICTS) for line in self.lines(segment))
 
 
-def _operation(line: JsonObject, tables: Sequence[Table], raw: bytes) -> Any:
+def _operation(line: JsonObject, tables: Sequence[tuple[Table, list[int]]], raw: bytes) -> Any:
     """Return the undo of one line; a look at its bytes tells whether any value of its rows is packed."""
     if "rows" in line:
-        table = tables[line["of"]]
-        unpack = _unpacked if _PACKED in raw[1:] else _row
-        return RowChanges(table, [(unpack(before), unpack(after)) for before, after in line["rows"]]).reverse()
+        table, binary = tables[line["of"]]
+        pairs = reversed(line["rows"])
+        if binary or _PACKED in raw[1:]:
+            return RowChanges(table, [(_unpacked_row(after, binary), _unpacked_row(before, binary)) for before, after in pairs])
+        return RowChanges(table, [(after and tuple(after), before and tuple(before)) for before, after in pairs])
     if "do" in line:
         return CommandChange(line["database"], _unpacked(line["do"]), _unpacked(line["undo"]), line["grade"]).reverse()
     return line["operation"]
 
 
+_AT = b'{"at":"'  # how the line of a step begins; a position has no character that JSON escapes
 _PACKED = b'{"'  # how a packed value begins; text may hold it too: then rows are looked through for nothing
 
 
-def _row(values: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)
-
-
-def _unpacked(values: list[Any] | None) -> Any:
+def _unpacked_row(values: list[Any] | None, binary: Sequence[int]) -> Row | None:
     if values is None:
         return None
-    return tuple(_unwrapped(value) if isinstance(value, dict) else value for value in values)
+    for at in binary:
+        if values[at] is not None:
+            values[at] = a2b_base64(values[at])
+    return _unpacked(values)
+
+
+def _unpacked(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple([_unwrapped(value) if type(value) is dict else value for value in values])
 
 
 def _unwrapped(value: Mapping[str, str]) -> bytes | int:
-    return b64decode(value["base64"]) if "base64" in value else int(value["integer"], 16)
+    return a2b_base64(value["base64"]) if "base64" in value else int(value["integer"], 16)
 
 
 def read_plan(url: str, storage_options: Mapping[str, Any]) -> Plan:

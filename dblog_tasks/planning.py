@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from glob import escape
@@ -159,14 +159,14 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
     with default_registry.get(request.driver).open(options) as decoder:
         asked_for = frozenset(_asked_for(request.selection))
         waits = request.resume and last
-        writer = PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=waits, asked_for=asked_for)
-        try:
-            for event in decoder:
-                writer.add(event)
-        except TruncatedLog:
-            if not waits:  # a file the server still writes: what is whole is planned, the rest next time
-                raise
-        segments = writer.finish()
+        with closing(PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=waits, asked_for=asked_for)) as writer:
+            try:
+                for event in decoder:
+                    writer.add(event)
+            except TruncatedLog:
+                if not waits:  # a file the server still writes: what is whole is planned, the rest next time
+                    raise
+            segments = writer.finish()
     end = request.stop if last and request.stop else None
     checkpoint: Checkpoint = getattr(decoder, "checkpoint", Checkpoint())
     return LogPart(
@@ -182,6 +182,7 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
         writer.omissions,
         frozenset(writer.named),
         getattr(decoder, "span", None),
+        writer.omitted_later,
     )
 
 
@@ -267,7 +268,7 @@ def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], canc
     search = ConflictSearch(lambda: _forward(draft), draft.positions)
     writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
     try:
-        if _undoes_all(request, draft.ledger):
+        if _undoes_all(request, draft.ledger, parts):
             if draft.ledger.rows_undone <= KEYS_COUNTED_MAX:
                 search.count_keys()
             latest = max((part.span[1] for part in parts if part.span), default=None)
@@ -276,12 +277,12 @@ def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], canc
             for conflict in search.find(_until_torn(decoder) if request.resume else decoder):
                 if writer.add(conflict.to_json(), events=1):
                     writer.flush()
-            writer.flush()
             known = getattr(decoder, "checkpoint", Checkpoint()).position.value
             span = getattr(decoder, "span", None)
             counts = (search.counts[HARD], search.counts[SOFT])
-            return Conflicts(*counts, known, span[1].isoformat() if span else "", search.unknown, tuple(writer.segments), search.keys)
+            return Conflicts(*counts, known, span[1].isoformat() if span else "", search.unknown, tuple(writer.finish()), search.keys)
     finally:
+        writer.close()
         search.close()
 
 
@@ -289,9 +290,11 @@ def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], canc
 _ELSEWHERE = frozenset({words.STRUCTURE, words.OTHER_TABLE, words.BEFORE_START, words.ROLLED_BACK, words.NO_DATA_CHANGE})
 
 
-def _undoes_all(request: PlanRequest, ledger: Ledger) -> bool:
+def _undoes_all(request: PlanRequest, ledger: Ledger, parts: Sequence[LogPart]) -> bool:
     """Return whether every change of the plan's tables from its first step to the end of the logs is a step itself."""
-    return not (ledger.omitted or ledger.rows_not_needed or request.stop or set(ledger.not_needed) - _ELSEWHERE)
+    holding = [index for index, part in enumerate(parts) if part.ledger.undone]
+    omitted = parts[holding[0]].omitted_later or any(part.ledger.omitted for part in parts[holding[0] + 1 :])
+    return not (omitted or ledger.rows_not_needed or request.stop or set(ledger.not_needed) - _ELSEWHERE)
 
 
 def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:

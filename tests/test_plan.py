@@ -285,7 +285,7 @@ TAMPERINGS: dict[str, Callable[[Path], object]] = {
     "filter changed": _edited(lambda manifest: manifest["filter"].update(stop="shop.000001:4")),
     "end changed": _edited(lambda manifest: manifest["end"]["position"].update(value="shop.000009:4")),
     "driver changed": _edited(lambda manifest: manifest.update(driver="redis")),
-    "format changed": _edited(lambda manifest: manifest.update(format="dblog-plan/2")),
+    "format changed": _edited(lambda manifest: manifest.update(format="dblog-plan/1")),
     "plan id changed": _edited(lambda manifest: manifest.update(plan="0" * 32)),
     "ledger gone": _edited(lambda manifest: manifest.pop("ledger")),
 }
