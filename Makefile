@@ -3,7 +3,7 @@ PYTHON ?= python3
 RUN := .venv/bin/
 export PYTHON
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench corpus lock clean environment servers
+.PHONY: help demo test test-fast check bench soak corpus lock clean environment servers
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -26,6 +26,9 @@ check: environment ## format, lint, types, direction of imports
 bench: environment ## measure decoding
 	$(RUN)python -m benchmarks $(ARGS)
 
+soak: environment ## fuzz every parser for MINUTES=60; prints seeds, keeps failing inputs in fuzz-failures
+	$(RUN)python -m tests.fuzz.soak $(or $(MINUTES),60)
+
 corpus: environment servers ## make tests/corpus again on a real MariaDB
 	$(RUN)python tests/corpus/make.py
 
@@ -35,6 +38,7 @@ lock: ## renew requirements.lock
 clean: ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f dblog_tasks/mysql/_native.*.so
 
 environment: ## make .venv what requirements.lock says
 	@scripts/environment

@@ -60,11 +60,13 @@ from dblog_tasks.filters import (
     any_of,
     bodies,
     by_driver,
+    by_gtid,
     by_kind,
     by_position,
-    by_row,
     by_source,
+    by_statement,
     by_table,
+    by_thread,
     by_time,
     by_transaction,
     filter_events,
@@ -72,6 +74,7 @@ from dblog_tasks.filters import (
 )
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.recovery import RecoveryStep, flashbacks, recovery_plan
+from dblog_tasks.row_filters import by_column, by_row
 
 __all__ = [
     "Backend",
@@ -111,12 +114,16 @@ __all__ = [
     "UnsupportedLog",
     "any_of",
     "bodies",
+    "by_column",
     "by_driver",
+    "by_gtid",
     "by_kind",
     "by_position",
     "by_row",
     "by_source",
+    "by_statement",
     "by_table",
+    "by_thread",
     "by_time",
     "by_transaction",
     "cancel_of",

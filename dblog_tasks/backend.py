@@ -16,12 +16,13 @@ from threading import Event as CancelEvent, Lock
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar, runtime_checkable
 
-from dblog_tasks.errors import BackendExists, BackendNotFound, Cancelled, InvalidBackend
+from dblog_tasks.errors import BackendExists, BackendNotFound, Cancelled, InvalidBackend, InvalidInput
 from dblog_tasks.event import Checkpoint, Event, Position, Source
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import Ledger
 
 logger = logging.getLogger(__name__)
+STOP, SALVAGE = "stop", "salvage"
 E_co = TypeVar("E_co", covariant=True)
 E = TypeVar("E")
 
@@ -44,6 +45,8 @@ class OpenOptions:
         ledger: counts what the decoder leaves out, and the total.
         whole_transactions: an event is kept when the selection holds for any event of its transaction.
         own_replays: keep the events of our own replays.
+        log: URLs of the whole log that `path` is a part of, where it is one: looked into only for what begins in the part and ends later.
+        on_damage: `stop` with an error at the first damage, or `salvage` what is provably whole and say what is lost.
     """
 
     source: Source = Source()
@@ -59,6 +62,8 @@ class OpenOptions:
     ledger: Ledger = field(default_factory=Ledger)
     whole_transactions: bool = False
     own_replays: bool = False
+    log: tuple[str, ...] = ()
+    on_damage: str = STOP
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -222,6 +227,8 @@ def open_options(**options: Any) -> OpenOptions:
     checkpoint = given.get("checkpoint", Checkpoint())
     if checkpoint.source:
         given.setdefault("source", checkpoint.source)
+    if given.get("on_damage", STOP) not in {STOP, SALVAGE}:
+        raise InvalidInput(f"{given['on_damage']!r:.60} is nothing to do on damage", hint=f"it is {STOP} or {SALVAGE}")
     return OpenOptions(**given)
 
 

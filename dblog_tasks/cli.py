@@ -72,15 +72,39 @@ class Filters:
     transactions: Annotated[
         list[str], _given("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")
     ] = field(default_factory=list)
+    gtids: Annotated[
+        list[str], _given("Only transactions in this GTID set: uuid:1-5:7,uuid:tag:3, or 0-1-5..90; !SET leaves out.", "--gtid")
+    ] = field(default_factory=list)
+    threads: Annotated[list[str], _given("Only what this thread (connection id) committed; !ID leaves out.", "--thread")] = field(
+        default_factory=list
+    )
+    statements: Annotated[
+        list[str], _given("Only what statements with this text in them did, * for any text; !TEXT leaves out.", "--statement")
+    ] = field(default_factory=list)
+    columns: Annotated[
+        list[str], _given("Only rows in which this column changed: status, orders.status; !COLUMN leaves out.", "--column")
+    ] = field(default_factory=list)
     where: Annotated[str, _given("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")] = ""
     whole_transactions: Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")] = False
+    on_damage: Annotated[
+        Literal["stop", "salvage"], Parameter(help="Stop at damage with an error, or take what is provably whole and say what is lost.")
+    ] = "stop"
     own_replays: Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")] = False
 
     @property
     def selection(self) -> tuple[Predicate, ...]:
         """The predicates. Raises InvalidInput."""
         return selection(
-            tables=self.tables, kinds=self.kinds, since=self.since, until=self.until, transactions=self.transactions, where=self.where
+            tables=self.tables,
+            kinds=self.kinds,
+            since=self.since,
+            until=self.until,
+            transactions=self.transactions,
+            gtids=self.gtids,
+            threads=self.threads,
+            statements=self.statements,
+            columns=self.columns,
+            where=self.where,
         )
 
 
@@ -97,6 +121,7 @@ def _request(logs: Sequence[str], driver: str, filters: Filters, schema: str, st
         storage_options=_store(storage_options, *logs, more["out"]),
         whole_transactions=filters.whole_transactions,
         own_replays=filters.own_replays,
+        on_damage=filters.on_damage,
         **more,
     )
 

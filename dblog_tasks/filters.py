@@ -5,9 +5,13 @@ callable works too and is asked last. All predicates of a selection must hold; `
 
     scope        what a predicate looks at                  a decoder may ask it
     table        kind, operation and table                  once a table layout
-    transaction  transaction id and commit time             once a transaction
+    transaction  transaction id, thread and commit time     once a transaction
     event        anything that needs no decoding            once an event
-    row          the rows                                   for every row (`keeps`)
+    row          the rows (see `row_filters`)               for every row
+
+In doubt. A log may not tell what a predicate asks: whose table a statement changed, which thread committed. Then neither the predicate
+nor its `not_` can be trusted: `doubt_of` returns an Omission that says what is missing, and a decoder keeps the event, as one that
+cannot be undone, unless another predicate rules it out. Asked alone, a predicate holds for what it certainly holds for.
 """
 
 from __future__ import annotations
@@ -16,29 +20,42 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import translate
-from functools import cached_property
+from functools import cached_property, lru_cache
 import re
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from dblog_tasks import ledger
 from dblog_tasks.errors import InvalidInput
-from dblog_tasks.event import Event, Position, Row, Source, Table
+from dblog_tasks.event import Event, Omission, Position, Source
 
 Predicate: TypeAlias = Callable[[Event], bool]
 T = TypeVar("T")
 
 TABLE, TRANSACTION, EVENT, ROW = "table", "transaction", "event", "row"
 _WIDTH = {TABLE: 0, TRANSACTION: 1, EVENT: 2, ROW: 3}
+THREAD_MAX = (1 << 32) - 1
+
+CHANGES = frozenset({"insert", "update", "delete"})
+_CERTAIN = CHANGES | {None, "definition"}  # the operations that are no statement, incident or unread transaction
+
+TABLE_UNKNOWN, ROWS_UNKNOWN = Omission("table not known", ""), Omission("rows not known", "")
+THREAD_UNKNOWN = Omission(
+    "no thread id in the log", "leave --thread out and select by --gtid, --statement, --transaction or time: MariaDB 10.11 logs none"
+)
+STATEMENT_UNKNOWN = Omission(
+    "no statement text in the log",
+    "leave --statement out; for the future SET GLOBAL binlog_rows_query_log_events=ON (MySQL), binlog_annotate_row_events=ON (MariaDB)",
+)
 
 
-class RowTest(Protocol):
-    """A condition on one row change; `expression.parse` makes them from text."""
+class GtidSet(Protocol):
+    """GTIDs of a kind of server; `mysql.gtid.parse` makes them from text."""
 
     @property
     def text(self) -> str: ...
 
-    def bind(self, table: Table) -> Callable[[Row | None, Row | None], bool]:
-        """Return the test for rows of this table. Raises InvalidInput when it names a column the table lacks."""
+    def holds(self, gtid: str) -> bool:
+        """Return whether a GTID is in the set. Raises InvalidInput for one of another kind of server."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,10 @@ class BySource:
 
 @dataclass(frozen=True)
 class ByKind:
-    """Holds for events of this kind: the log's own name exactly, or insert, update, delete where an event has an `operation`."""
+    """Holds for events of this kind: the log's own name exactly, or insert, update, delete where an event has an `operation`.
+
+    A statement whose rows are not in the log may have been any of the three: in doubt.
+    """
 
     kind: str
     scope = TABLE
@@ -84,6 +104,11 @@ class ByKind:
 
     def __call__(self, event: Event | None) -> bool:
         return event is not None and (event.kind == self.kind or getattr(event, "operation", None) == self.kind)
+
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what is missing when the event may have changed rows in any way."""
+        operation = getattr(event, "operation", None)
+        return ROWS_UNKNOWN if self.kind in CHANGES and operation not in _CERTAIN and event.kind != self.kind else None
 
     def to_json(self) -> Any:
         """Return the predicate as JSON, the same for equal ones."""
@@ -107,6 +132,10 @@ class ByTable:
         if event.table is None:
             return getattr(event, "operation", None) is not None
         return self.matches(*event.table)
+
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what is missing when the event may have changed any table; None when its table is known."""
+        return TABLE_UNKNOWN if event.table is None and getattr(event, "operation", None) is not None else None
 
     def matches(self, schema: str, name: str) -> bool:
         """Return whether a table of this name is meant."""
@@ -147,13 +176,17 @@ class ByTime:
         return {"since": self.since and self.since.isoformat(), "until": self.until and self.until.isoformat()}
 
 
+def _value_of(position: Position) -> str:
+    return position.value
+
+
 @dataclass(frozen=True)
 class ByPosition:
     """Holds for events after `start`, up to and including `stop`; `key` is the backend's order of positions. Empty: open."""
 
     start: Position = Position()
     stop: Position = Position()
-    key: Callable[[Position], Any] = field(default=lambda position: position.value, compare=False)
+    key: Callable[[Position], Any] = field(default=_value_of, compare=False)
     scope = EVENT
     reason = ledger.AFTER_STOP
 
@@ -185,28 +218,105 @@ class ByTransaction:
 
 
 @dataclass(frozen=True)
-class ByRow:
-    """Holds for events with at least one row the test keeps; a plan then undoes those rows only."""
+class ByGtid:
+    """Holds for events of transactions whose GTID is in the set; one without a GTID is in none."""
 
-    test: RowTest
-    scope = ROW
-    reason = ledger.ROW_FILTER
+    gtids: GtidSet
+    scope = TRANSACTION
+    reason = ledger.OTHER_GTID
 
     def __call__(self, event: Event | None) -> bool:
-        body = getattr(event, "body", None)
-        rows, table = getattr(body, "rows", None), getattr(body, "table", None)
-        if rows is None or table is None:
-            return getattr(event, "operation", None) is not None and rows is None
-        return any(map_pair(self.test.bind(table), rows))
+        gtid = "" if event is None else _told(event, "gtid", "GTIDs")
+        return bool(gtid) and self.gtids.holds(gtid)
 
     def to_json(self) -> Any:
         """Return the predicate as JSON, the same for equal ones."""
-        return {"where": self.test.text}
+        return {"gtid": self.gtids.text}
 
 
-def map_pair(test: Callable[[Row | None, Row | None], bool], rows: Iterable[tuple[Row | None, Row | None]]) -> Iterator[bool]:
-    """Yield the test's answer for each pair of rows."""
-    return (test(before, after) for before, after in rows)
+@dataclass(frozen=True)
+class ByThread:
+    """Holds for events of transactions that this thread (connection id) committed."""
+
+    thread: int
+    scope = TRANSACTION
+    reason = ledger.OTHER_THREAD
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.thread <= THREAD_MAX:
+            raise InvalidInput(f"thread {self.thread} is none", hint=f"a log holds thread ids from 1 to {THREAD_MAX}")
+
+    def __call__(self, event: Event | None) -> bool:
+        return event is not None and _told(event, "thread", "thread ids") == self.thread
+
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what is missing when the log does not tell the thread of a change."""
+        return THREAD_UNKNOWN if _told(event, "thread", "thread ids") is None else None
+
+    def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
+        return {"thread": self.thread}
+
+
+@dataclass(frozen=True)
+class ByStatement:
+    """Holds for events of statements whose text has the pattern anywhere in it.
+
+    In the pattern `*` stands for any text and a blank for any blanks; everything else for itself, in either case. The text is all of
+    the statement as the log has it, before its rows (ROWS_QUERY, ANNOTATE_ROWS) or instead of them. It is read as UTF-8, and as
+    Latin-1 where it is not. Searching takes time in proportion to the text, whatever the pattern.
+    """
+
+    pattern: str
+    scope = EVENT
+    reason = ledger.OTHER_STATEMENT
+
+    def __post_init__(self) -> None:
+        if not _pieces(self.pattern):
+            raise InvalidInput(f"the statement pattern {self.pattern!r} says nothing", hint="write a part of the statement's text")
+
+    def __call__(self, event: Event | None) -> bool:
+        text = None if event is None else _told(event, "statement", "statements")
+        return bool(text) and _says(text, self.pattern)
+
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what is missing when the log does not tell which statement made a change."""
+        return STATEMENT_UNKNOWN if _told(event, "statement", "statements") is None else None
+
+    def to_json(self) -> Any:
+        """Return the predicate as JSON, the same for equal ones."""
+        return {"statement": self.pattern}
+
+
+def _told(event: Event, name: str, what: str) -> Any:
+    """Return what an event tells; None: its log does not. Raises InvalidInput for events of which no log does."""
+    try:
+        return getattr(event, name)
+    except AttributeError:
+        raise InvalidInput(f"logs of {event.source.driver or 'this kind'} hold no {what}", hint="leave this filter out") from None
+
+
+def _pieces(pattern: str) -> list[str]:
+    """Return what stands between the stars of a pattern."""
+    return [piece for piece in " ".join(pattern.casefold().split()).split("*") if piece.strip()]
+
+
+@lru_cache(maxsize=4)  # a statement may have a great many rows events: its text is the same object for all of them
+def _says(text: bytes, pattern: str) -> bool:
+    readings = [text.decode("utf-8", "replace")]
+    if not readings[0].isascii() and "\ufffd" in readings[0]:
+        readings.append(text.decode("latin-1"))
+    return any(_has_in_turn(" ".join(reading.casefold().split()), _pieces(pattern)) for reading in readings)
+
+
+def _has_in_turn(text: str, pieces: Iterable[str]) -> bool:
+    at = 0
+    for piece in pieces:
+        found = text.find(piece, at)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 @dataclass(frozen=True)
@@ -226,6 +336,11 @@ class AnyOf:
     def __call__(self, event: Event | None) -> bool:
         return event is not None and any(predicate(event) for predicate in self.predicates)
 
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what is missing when none certainly holds and one is in doubt."""
+        doubts = [found for predicate in self.predicates if (found := doubt_of(predicate, event))]
+        return doubts[0] if doubts and not self(event) else None
+
     def to_json(self) -> Any:
         """Return the predicate as JSON, the same for equal ones."""
         return {"any": [predicate_json(predicate) for predicate in self.predicates]}
@@ -233,7 +348,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class Not:
-    """Holds when its predicate does not."""
+    """Holds when its predicate certainly does not."""
 
     predicate: Predicate
 
@@ -246,22 +361,26 @@ class Not:
         return reason_of(self.predicate)
 
     def __call__(self, event: Event | None) -> bool:
-        return event is not None and not self.predicate(event)
+        return event is not None and not self.predicate(event) and doubt_of(self.predicate, event) is None
+
+    def doubt(self, event: Event) -> Omission | None:
+        """Return what its predicate misses."""
+        return doubt_of(self.predicate, event)
 
     def to_json(self) -> Any:
         """Return the predicate as JSON, the same for equal ones."""
         return {"not": predicate_json(self.predicate)}
 
 
-def bind_rows(predicate: Predicate, table: Table) -> Callable[[Row | None, Row | None], bool]:
-    """Return the test a predicate of scope `row` makes of the rows of a table. Raises InvalidInput for a column it lacks."""
-    if isinstance(predicate, ByRow):
-        return predicate.test.bind(table)
-    if isinstance(predicate, Not):
-        inner = bind_rows(predicate.predicate, table)
-        return lambda before, after: not inner(before, after)
-    tests = [bind_rows(member, table) for member in getattr(predicate, "predicates", ())]
-    return lambda before, after: any(test(before, after) for test in tests)
+def doubt_of(predicate: Predicate, event: Event) -> Omission | None:
+    """Return what the log does not tell of an event and the predicate asks; None when the predicate's answer is certain."""
+    doubt = getattr(predicate, "doubt", None)
+    return doubt(event) if doubt else None
+
+
+def first_against(predicates: Iterable[Predicate], event: Any) -> str | None:
+    """Return the ledger's word of the first predicate that rules the event out; None when none does."""
+    return next((reason_of(found) for found in predicates if not found(event) and doubt_of(found, event) is None), None)
 
 
 def scope_of(predicate: Predicate) -> str:
@@ -292,7 +411,9 @@ by_table = ByTable
 by_time = ByTime
 by_position = ByPosition
 by_transaction = ByTransaction
-by_row = ByRow
+by_gtid = ByGtid
+by_thread = ByThread
+by_statement = ByStatement
 not_ = Not
 
 

@@ -23,6 +23,11 @@ BEFORE_START = "before the start"
 AFTER_STOP = "after the stop"
 OUTSIDE_WINDOW = "outside the time window"
 OTHER_TRANSACTION = "other transaction"
+OTHER_GTID = "other GTID"
+OTHER_THREAD = "other thread"
+OTHER_STATEMENT = "other statement"
+OTHER_COLUMN = "other column"
+NO_SUCH_COLUMN = "no such column"
 OTHER_TABLE = "other table"
 OTHER_KIND = "other kind"
 ROW_FILTER = "row filter"
@@ -32,7 +37,14 @@ ROLLED_BACK = "rolled back"
 NO_DATA_CHANGE = "no data change"
 NEXT_RUN = "left to the next run"
 
-NOT_COMMITTED = "not committed in this log"  # the reason of an omission: the end of its transaction is missing
+# Reasons of omissions that come from where a log ends or is damaged.
+NOT_COMMITTED = "not committed in this log"  # the end of its transaction is missing
+CUT_OFF = "cut off: no whole event comes after it"
+DAMAGED = "damaged"
+DOUBLED = "doubled or foreign bytes"
+DAMAGE_REASONS = frozenset({CUT_OFF, DAMAGED, DOUBLED})
+PREPARED = "prepared XA transaction"  # likewise: it is prepared, and neither committed nor rolled back
+WAITING = frozenset({NOT_COMMITTED, CUT_OFF})  # what a log that still grows may yet complete
 
 
 @dataclass(slots=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import zstandard
@@ -53,6 +53,14 @@ class Segment:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+class Pending(NamedTuple):
+    """A prepared transaction that is not undone yet, since it may be rolled back: its id and where it stands in the log."""
+
+    id: str
+    start: str
+    end: str
+
+
 @dataclass(frozen=True, slots=True)
 class LogPart:
     """What was planned of one log file: small values, the steps themselves lie in segments.
@@ -70,6 +78,10 @@ class LogPart:
         named: names of the selected transactions that a filter asked for.
         span: commit times of the first and last transaction, of all in the file.
         omitted_later: how many omissions came after the first step.
+        prepared: ids of XA transactions that were prepared and did not end in the file.
+        ended: ids of those that were committed in it, and prepared before it.
+        pending: those a later run takes up when they are committed.
+        cascades: tables that foreign keys may have changed with these rows, which the log does not hold.
     """
 
     log: tuple[str, str]
@@ -85,6 +97,10 @@ class LogPart:
     named: frozenset[str] = frozenset()
     span: tuple[datetime, datetime] | None = None
     omitted_later: int = 0
+    cascades: tuple[str, ...] = ()
+    prepared: frozenset[str] = frozenset()
+    ended: tuple[str, ...] = ()
+    pending: tuple[Pending, ...] = ()
 
 
 class SegmentWriter:
@@ -189,19 +205,22 @@ class PartWriter:
         storage_options: Mapping[str, Any],
         *,
         tail_waits: bool = False,
-        asked_for: frozenset[str] = frozenset(),
+        carries: bool = False,
+        asked_for: AbstractSet[str] = frozenset(),
     ) -> None:
         """`tail_waits`: what is not committed is left to the next run instead of being an omission.
 
+        `carries`: what is prepared is left to the run that sees it committed; it is in `pending` afterwards.
         `asked_for`: names of transactions to look out for; those that were seen are in `named` afterwards.
         """
         self._ledger = ledger
-        self._tail_waits = tail_waits
+        self._tail_waits, self._carries = tail_waits, carries
+        self.pending: dict[str, Pending] = {}
         self._steps = SegmentWriter(folder, STEPS, file, storage_options)
         self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
         self._tables: dict[int, tuple[int, Table, list[int]]] = {}  # by identity: number in this segment; the table is kept alive
         self._transactions: dict[str, int] = {}
-        self._asked_for = asked_for
+        self._asked_for = frozenset(asked_for)
         self.tables: dict[str, Counter[str]] = {}
         self.biggest: list[tuple[int, Transaction]] = []
         self.transaction_count = 0
@@ -219,8 +238,12 @@ class PartWriter:
             self.named |= self._asked_for.intersection(transaction.names)
         omission: Omission | None = getattr(event, "omission", None)
         operation = _forward(event) if omission is None else None
-        if omission is not None and self._tail_waits and omission.reason == words.NOT_COMMITTED:
+        if omission is not None and self._tail_waits and omission.reason in words.WAITING:
             self._ledger.not_needed[words.NEXT_RUN] += 1
+        elif omission is not None and self._carries and omission.reason == words.PREPARED and transaction is not None:
+            self._ledger.not_needed[words.NEXT_RUN] += 1
+            name = next((name for name in transaction.names if name.startswith("X'")), transaction.id)
+            self.pending[transaction.id] = Pending(name, transaction.start.value, transaction.end.value)
         elif omission is not None:
             self._omit(event, transaction, omission)
         elif operation is None:
@@ -241,7 +264,8 @@ class PartWriter:
             "reason": omission.reason,
             "fix": omission.fix,
         }
-        if self._omitted.add(line, events=1):
+        lost: JsonObject | None = getattr(event, "lost", None)
+        if self._omitted.add(line if lost is None else {**line, "lost": lost}, events=1):
             self._omitted.flush()
 
     def _step(self, event: Event, transaction: Transaction | None, operation: Any) -> None:

@@ -17,6 +17,9 @@ with the beginning of the SHA-256 of its lines: what two attempts write differs 
 Values: JSON's own; bytes are {"base64": …}, in columns of the character set `binary` the base64 alone; integers of more than 64 bits
 {"integer": "0x…"}; null is NULL. Decimals and temporals are text.
 
+The manifest says what that part of the log does not hold: `cascades`, tables that foreign keys may have changed; `pending`, prepared XA
+transactions that a run left to the one that sees them committed; `prepared_before`, such that were committed here and not taken up.
+
 The plan id is the SHA-256 over driver, source, filter, logs, both checkpoints and the hashes of steps and omitted: the same log
 and filter give the same id wherever the plan lies.
 """
@@ -25,7 +28,7 @@ from __future__ import annotations
 
 from binascii import a2b_base64
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
@@ -35,10 +38,11 @@ import orjson
 import zstandard
 
 from dblog_tasks import __version__, storage
+from dblog_tasks.backend import Backend
 from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
 from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Segment, binary_columns, transaction_json
+from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Pending, Segment, binary_columns, transaction_json
 from dblog_tasks.recovery import RecoveryStep
 
 FORMAT = "dblog-plan/2"
@@ -127,6 +131,9 @@ def manifest_of(driver: str, source: Source, filters: Any, parts: Sequence[LogPa
             "partly_selected": sum(part.partly[0] for part in parts),
             "also_touched": sorted({table for part in parts for table in part.partly[1]}),
         },
+        "pending": [pending._asdict() for part in parts for pending in part.pending],
+        "prepared_before": sorted(prepared_before(parts)),
+        "cascades": sorted({table for part in parts for table in part.cascades}),
         "ledger": ledger.to_json(),
         "fixes": {reason: fix for part in parts for reason, fix in part.omissions.items()},
         "conflicts": conflicts.to_json(),
@@ -135,6 +142,37 @@ def manifest_of(driver: str, source: Source, filters: Any, parts: Sequence[LogPa
     }
     manifest = {"plan": plan_id(manifest), **manifest}
     return {**manifest, "sha256": _seal(manifest)}
+
+
+def prepared_before(parts: Sequence[LogPart]) -> set[str]:
+    """Return the ids of XA transactions that were committed in these parts of a log, in log order, and prepared before all of them."""
+    prepared: set[str] = set()
+    found: set[str] = set()
+    for part in parts:
+        found |= set(part.ended) - prepared
+        prepared = prepared - set(part.ended) | part.prepared
+    return found
+
+
+def not_in_log(manifest: Mapping[str, Any]) -> list[str]:
+    """Return in sentences what happened in the part of the log a plan is of though that part does not hold it."""
+    reached, before = ", ".join(manifest.get("cascades", ())), ", ".join(manifest.get("prepared_before", ()))
+    return [
+        *([f"foreign keys may have changed rows the log does not hold: {reached}"] if reached else []),
+        *([f"XA transactions were committed here that were prepared before: {before}"] if before else []),
+    ]
+
+
+def pending_of(folder: str, stem: str, ids: AbstractSet[str], storage_options: Mapping[str, Any], backend: Backend) -> list[Pending]:
+    """Return where the transactions of these ids were left pending by the plans below a folder whose names begin so: the last of each."""
+    key: Callable[[Position], Any] = getattr(backend, "position_key", lambda position: position.value)
+    found: list[tuple[Any, Pending]] = []
+    for name in storage.list_folder(folder, storage_options):
+        if name.startswith(stem) and storage.exists(storage.join(folder, name, MANIFEST), storage_options):
+            manifest = read_plan(storage.join(folder, name), storage_options).manifest
+            left = [Pending(**pending) for pending in manifest.get("pending", ()) if pending["id"] in ids]
+            found += [(key(Position(backend.driver, pending.start)), pending) for pending in left]
+    return list({pending.id: pending for _, pending in sorted(found)}.values())
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

@@ -20,18 +20,24 @@ from threading import Event as CancelEvent
 from typing import Any
 
 from dblog_tasks import ledger as words, plan as plans, storage
-from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
+from dblog_tasks.backend import STOP, Backend, OpenOptions, default_registry, open_options
 from dblog_tasks.conflicts import HARD, KEYS_COUNTED_MAX, SOFT, ConflictSearch
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
 from dblog_tasks.filters import (
+    STATEMENT_UNKNOWN,
+    THREAD_UNKNOWN,
+    ByGtid,
+    ByThread,
     ByTime,
     ByTransaction,
     Predicate,
     any_of,
+    by_gtid,
     by_kind,
-    by_row,
+    by_statement,
     by_table,
+    by_thread,
     by_time,
     by_transaction,
     not_,
@@ -40,6 +46,7 @@ from dblog_tasks.filters import (
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter
 from dblog_tasks.plan import Conflicts, Plan, manifest_of
+from dblog_tasks.row_filters import by_column, by_row
 from dblog_tasks.storage import LogFile
 
 Progress = Callable[[LogPart, int], None]  # a part that is done, and how many there are
@@ -61,6 +68,7 @@ class PlanRequest:
         whole_transactions: undo transactions wholly when any of their events is selected.
         own_replays: undo our own replays too.
         resume: go on after the end of the last plan of the same source and filter; what is not committed waits.
+        on_damage: stop with an error, or salvage what is provably whole; no part of the filter, so that a later run may choose anew.
     """
 
     driver: str
@@ -75,6 +83,7 @@ class PlanRequest:
     whole_transactions: bool = False
     own_replays: bool = False
     resume: bool = False
+    on_damage: str = STOP
 
     @property
     def filter(self) -> Any:
@@ -107,14 +116,27 @@ def selection(
     since: str = "",
     until: str = "",
     transactions: Sequence[str] = (),
+    gtids: Sequence[str] = (),
+    threads: Sequence[str] = (),
+    statements: Sequence[str] = (),
+    columns: Sequence[str] = (),
     where: str = "",
 ) -> tuple[Predicate, ...]:
     """Return the predicates for what a person asked for: all must hold, several values of one any; `!value` rules out.
 
-    Raises InvalidInput for a time without a zone or an expression that cannot be read.
+    Raises InvalidInput for a time without a zone, and for a set, number, pattern or expression that cannot be read.
     """
+    asked: tuple[tuple[Sequence[str], Callable[[str], Predicate]], ...] = (
+        (tables, by_table),
+        (kinds, by_kind),
+        (transactions, by_transaction),
+        (gtids, _by_gtid),
+        (threads, _by_thread),
+        (statements, by_statement),
+        (columns, by_column),
+    )
     chosen: list[Predicate] = []
-    for values, make in ((tables, by_table), (kinds, by_kind), (transactions, by_transaction)):
+    for values, make in asked:
         wanted = [make(value) for value in values if not value.startswith("!")]
         chosen += [any_of(*wanted)] if len(wanted) > 1 else wanted
         chosen += [not_(make(value[1:])) for value in values if value.startswith("!")]
@@ -125,6 +147,18 @@ def selection(
 
         chosen.append(by_row(parse(where)))
     return tuple(chosen)
+
+
+def _by_gtid(text: str) -> Predicate:
+    from dblog_tasks.mysql.gtid import parse  # noqa: PLC0415 - a log format's, and seldom needed
+
+    return by_gtid(parse(text))
+
+
+def _by_thread(text: str) -> Predicate:
+    if not text.isascii() or not text.isdecimal() or len(text) > 20:
+        raise InvalidInput(f"{text!r:.60} is no thread id", where="--thread", hint="write its number: 4711")
+    return by_thread(int(text))
 
 
 def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
@@ -157,9 +191,9 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
     ledger, last = Ledger(), file == files[-1]
     options = _options(request, file, ledger, cancel, first=file == files[0], last=last)
     with default_registry.get(request.driver).open(options) as decoder:
-        asked_for = frozenset(_asked_for(request.selection))
         waits = request.resume and last
-        with closing(PartWriter(request.out, file.name, ledger, request.storage_options, tail_waits=waits, asked_for=asked_for)) as writer:
+        given = (request.out, file.name, ledger, request.storage_options)
+        with closing(PartWriter(*given, tail_waits=waits, carries=request.resume, asked_for=_asked_for(request.selection))) as writer:
             try:
                 for event in decoder:
                     writer.add(event)
@@ -183,13 +217,30 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
         frozenset(writer.named),
         getattr(decoder, "span", None),
         writer.omitted_later,
+        tuple(sorted(getattr(getattr(decoder, "cascades", None), "reached", ()))),
+        frozenset(getattr(getattr(decoder, "xa", None), "prepared", ())),
+        tuple(getattr(getattr(decoder, "xa", None), "ended", ())),
+        tuple(writer.pending.values()),
     )
+
+
+def _carried(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEvent | None) -> Iterator[LogPart]:
+    """Yield parts of the log before these, one for each transaction that an earlier run left prepared and these commit."""
+    wanted = plans.prepared_before(parts) if request.resume else set()
+    given = (wanted, request.storage_options, default_registry.get(request.driver))
+    for pending in plans.pending_of(request.out.rpartition("/")[0], folder_stem(request), *given) if wanted else ():
+        start, stop = (Position(request.driver, place) for place in (pending.start, pending.end))
+        again = replace(request, start=Checkpoint(position=start), stop=stop)
+        with suppress(InvalidCheckpoint):  # the file is gone: the manifest says so
+            files = find_files(again)
+            yield replace(plan_file(again, files[0], files, cancel), start=parts[0].start, omitted_later=1)  # not all between is here
 
 
 def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: CancelEvent | None, *, first: bool, last: bool) -> OpenOptions:
     return open_options(
         source=Source(request.driver, request.source or _series(file)),
         path=file.url,
+        log=request.logs,
         checkpoint=request.start if first else Checkpoint(),
         stop=request.stop if last else Position(),
         selection=request.selection,
@@ -199,6 +250,7 @@ def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: Cancel
         cancel=cancel,
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
+        on_damage=request.on_damage,
     )
 
 
@@ -215,6 +267,7 @@ def read_events(request: PlanRequest, cancel: CancelEvent | None = None) -> Iter
         cancel=cancel,
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
+        on_damage=request.on_damage,
     )
     with default_registry.get(request.driver).open(options) as decoder:
         yield from decoder
@@ -231,8 +284,10 @@ def _asked_for(predicates: Sequence[Predicate]) -> set[str]:
 def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEvent | None = None) -> Plan:
     """Look for conflicts, write the manifest and return the plan; the parts are in log order.
 
-    Raises InvalidInput when a transaction that was asked for, or the time window, is not in the logs at all.
+    Raises InvalidInput when what was asked for is not in the logs at all: a transaction, GTID set, thread or the time window, or when
+    they do not tell of any change what was asked.
     """
+    parts = [*_carried(request, parts, cancel), *parts]
     if not request.resume:
         _check_found(request, parts)
     source = Source(request.driver, request.source or parts[0].end.source.name)
@@ -254,6 +309,7 @@ def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
             f"transaction {min(missing)} is not in these logs, or the other filters leave nothing of it",
             hint="`dblog inspect` names the transactions of a log",
         )
+    _check_told(request.selection, sum((part.ledger for part in parts), Ledger()))
     spans = [part.span for part in parts if part.span]
     windows = [predicate for predicate in request.selection if isinstance(predicate, ByTime)]
     if spans and windows:
@@ -261,6 +317,29 @@ def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
         window = windows[0]
         if (window.since and window.since > latest) or (window.until and window.until <= earliest):
             raise InvalidInput(f"the window lies outside the log, which holds {earliest.isoformat()} to {latest.isoformat()}")
+
+
+def _check_told(selection: Sequence[Predicate], ledger: Ledger) -> None:
+    if ledger.undone:
+        return
+    for unknown in (THREAD_UNKNOWN, STATEMENT_UNKNOWN):
+        if ledger.omitted[unknown.reason]:
+            raise InvalidInput(f"nothing can be selected: {unknown.reason}", hint=unknown.fix)
+    if ledger.omitted:
+        return
+    if ledger.not_needed.keys() & {words.OTHER_COLUMN, words.NO_SUCH_COLUMN} == {words.NO_SUCH_COLUMN}:
+        raise InvalidInput("no table that is selected has the column that was asked for", hint="`dblog events` names the columns of a log")
+    named = list(_named(selection))
+    if named:
+        raise InvalidInput(f"{' or '.join(named):.200} is not in these logs, or the other filters leave nothing of it")
+
+
+def _named(predicates: Sequence[Predicate]) -> Iterator[str]:
+    """Yield the GTID sets and threads a selection asks for, as text."""
+    for predicate in predicates:
+        if isinstance(predicate, ByGtid | ByThread):
+            yield " ".join(str(part) for pair in predicate.to_json().items() for part in pair)
+        yield from _named(getattr(predicate, "predicates", ()))
 
 
 def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], cancel: CancelEvent | None) -> Conflicts:
@@ -309,6 +388,7 @@ def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None
         schema=request.schema,
         cancel=cancel,
         own_replays=True,  # what we undid already is a later change like any other
+        on_damage=request.on_damage,
     )
 
 

@@ -22,10 +22,10 @@ import shlex
 from typing import Any
 
 from dblog_tasks.event import Column, CommandChange, JsonObject, Row, RowChanges, Table
-from dblog_tasks.ledger import STRUCTURE, Ledger
+from dblog_tasks.ledger import DAMAGE_REASONS, STRUCTURE, Ledger
 from dblog_tasks.mysql.json_binary import json_text
 from dblog_tasks.part import COMMAND, CONFLICTS, DELETE, INSERT, STEPS, UPDATE
-from dblog_tasks.plan import Plan
+from dblog_tasks.plan import Plan, not_in_log
 from dblog_tasks.storage.options import holds_secret
 from dblog_tasks.survey import ANY_TABLE, SUSPECT_TIMES_USUAL, Big, Changes, Survey, Suspect
 
@@ -35,7 +35,7 @@ WIDTH = 100
 
 SAMPLES = 3  # of each table
 SEGMENTS_READ_MAX = 8  # for samples, from the newest on
-CONFLICTS_READ_MAX = 10_000
+CONFLICTS_READ_MAX = OMITTED_READ_MAX = 10_000
 LINES_MAX = 10  # of a list
 TRANSACTIONS_MAX = 5
 VALUE_MAX = 40  # characters of a value
@@ -203,6 +203,18 @@ def _omissions(plan: Plan) -> Iterator[str]:
         fix = fixes.get(reason)
         yield one_line(f"  {events:>11,} events: {reason}{f'; {fix}' if fix else ''}", 2 * WIDTH)
     yield from _rest(len(omitted), "reason")
+    yield from _lost(plan)
+
+
+def _lost(plan: Plan) -> Iterator[str]:
+    """Yield the parts of the log that could not be read, in log order."""
+    if not DAMAGE_REASONS & plan.ledger.omitted.keys():
+        return
+    lost = [line for line in islice(plan.omitted(), OMITTED_READ_MAX) if "lost" in line]
+    for line in lost[:LINES_MAX]:
+        it = line["lost"]
+        yield one_line(f"  lost: {it['start']} to {line['at']}, {it['missing']:,} bytes of the log: {it['what']}", 2 * WIDTH)
+    yield from _rest(len(lost), "lost part")
 
 
 def _ledger(ledger: Ledger) -> Iterator[str]:
@@ -248,6 +260,7 @@ def _risks(plan: Plan, samples: Mapping[str, _Sample]) -> Iterator[str]:
     unsure = [f"{table.schema}.{table.name}.{column.name}" for table in tables for column in table.columns if _may_update(column)]
     unseen = [table for table in plan.manifest["tables"] if table not in samples]
     risks = [
+        *not_in_log(plan.manifest),
         keyless and f"no key, so equal rows cannot be told apart: {_listed(*keyless)}",
         unsure and f"no schema given: not known whether these set themselves on every update: {_listed(*unsure)}",
         unseen and f"not looked at, only in older segments: {_listed(*unseen)}",

@@ -56,7 +56,7 @@ from dblog_tasks.backend import default_registry
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
 from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
-from dblog_tasks.plan import Plan
+from dblog_tasks.plan import Plan, not_in_log
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.report import verdict
 from dblog_tasks.settings import Settings, read_settings
@@ -203,6 +203,7 @@ def _refuse_other_log(request: PlanRequest, end: Checkpoint) -> None:
     request = replace(request, start=end, stop=end.position)
     for file in planning.find_files(request):
         path = {"path": file.url, "checkpoint": end, "stop": end.position, "storage_options": request.storage_options}
+        path["on_damage"] = request.on_damage
         with default_registry.open(request.driver, **path) as decoder:
             for _ in decoder:
                 pass
@@ -320,6 +321,7 @@ def radius(plan: Plan) -> str:
     if chosen["partly_selected"]:
         also = ", ".join(_cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
         lines.append(f"**{chosen['partly_selected']} transactions are undone in part**: they also changed {also}.")
+    lines += [f"Not in this log: {_cell(said)}." for said in not_in_log(manifest)]
     lines += [f"Not compared: {_cell(table)} ({_cell(why)})." for table, why in list(found["unknown"].items())[:TABLES_SHOWN]]
     return "\n\n".join(lines)
 

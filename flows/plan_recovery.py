@@ -38,6 +38,10 @@ class Selection(BaseModel):
     )
     until: AwareDatetime | None = Field(None, title="Committed before", description="With a zone")
     transactions: list[str] = Field([], title="Transactions", description="GTID, xid, or the position where it starts")
+    gtids: list[str] = Field([], title="GTID sets", description="uuid:1-5:7,uuid:tag:3 or 0-1-5..90, as one value or several")
+    threads: list[str] = Field([], title="Threads", description="Connection ids, where the log has them")
+    statements: list[str] = Field([], title="Statements with", description="A part of their text, * for any text: DELETE FROM orders")
+    columns: list[str] = Field([], title="Changed columns", description="status, orders.status: only the rows in which it changed")
     whole_transactions: Annotated[
         bool, Field(title="Whole transactions", description="Undo all of a transaction when a part of it is selected")
     ] = False
@@ -56,10 +60,11 @@ def plan_recovery(
     start_at: str = "",
     stop_at: str = "",
     on_missing_checkpoint: Literal["fail", "earliest"] = "fail",
+    on_damage: Literal["stop", "salvage"] = "stop",
 ) -> Any:
     """Plan the undo of what came into a log since the last run, or of a window of it.
 
-    Without a window (since, until, transactions, stop_at) a run goes on where the last one of this source and selection ended, and
+    Without a window (since, until, transactions, gtids, stop_at) a run goes on where the last one of this source and selection ended, and
     ends as Advanced or CaughtUp. With one it makes a plan of that window, ends as Planned, and leaves the checkpoint alone.
 
     Args:
@@ -73,9 +78,11 @@ def plan_recovery(
         start_at: Position to go on after, instead of the checkpoint: binlog.000007:4523. With a window, where it starts.
         stop_at: Position up to which a plan of its own is made.
         on_missing_checkpoint: What to do when the last run's checkpoint was lost: earliest starts with the log, and follows plans in out.
+        on_damage: stop with an error, or salvage what is provably whole and say what is lost.
     """
     try:
         job = _job(logs, source, out, driver, selection, schema_url, storage_options, stop_at)
+        job = replace(job, request=replace(job.request, on_damage=on_damage))
         start = Checkpoint(job.source, Position(driver, start_at)) if start_at else Checkpoint()
         if _has_window(selection, stop_at):
             return _plan_window(job, start)
@@ -85,7 +92,7 @@ def plan_recovery(
 
 
 def _has_window(selection: Selection, stop_at: str) -> bool:
-    return bool(selection.since or selection.until or selection.transactions or stop_at)
+    return bool(selection.since or selection.until or selection.transactions or selection.gtids or stop_at)
 
 
 def _job(
@@ -104,6 +111,10 @@ def _job(
         since=_text(selection.since),
         until=_text(selection.until),
         transactions=selection.transactions,
+        gtids=selection.gtids,
+        threads=selection.threads,
+        statements=selection.statements,
+        columns=selection.columns,
         where=selection.where,
     )
     stop = Position(driver, stop_at) if stop_at else Position()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 import os
 from pathlib import Path
-import tarfile
+import shutil
 from typing import TypeAlias
 
 from hypothesis import settings
 import pytest
 
-ROOT = Path(__file__).parent.parent
-FIXTURES = ROOT / os.environ.get("DBLOG_FIXTURES", "../shared/fixtures")
+from tests.fixtures import NOT_HERE, ROOT, unpack
+
 Unpack: TypeAlias = Callable[[str], Path]
 
 # A deadline measures the machine, not the code. In CI a failure must be the same one on the next run.
@@ -28,23 +28,23 @@ def corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
-def scenario(tmp_path_factory: pytest.TempPathFactory) -> Unpack:
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unpack]:
     """`scenario("mariadb1011/gtid")` is the unpacked folder of a large fixture; the test is skipped where those are not at hand."""
     unpacked: dict[str, Path] = {}
+    below = tmp_path_factory.mktemp("scenarios")
 
-    def unpack(name: str) -> Path:
-        archive = FIXTURES / f"{name}.tar.xz"
-        if not archive.exists():
-            pytest.skip(f"no fixture {name} (DBLOG_FIXTURES names their folder)")
+    def unpacked_once(name: str) -> Path:
         if name not in unpacked:
-            folder = tmp_path_factory.mktemp("scenario")
-            with tarfile.open(archive) as files:
-                files.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.2, which Debian 12 has
-                files.extractall(folder)  # noqa: S202 - filtered
-            unpacked[name] = folder / archive.name.removesuffix(".tar.xz")
+            into = below / str(len(unpacked))
+            into.mkdir(exist_ok=True)
+            folder = unpack(name, into)
+            if folder is None:
+                pytest.skip(f"{name}: {NOT_HERE}")
+            unpacked[name] = folder
         return unpacked[name]
 
-    return unpack
+    yield unpacked_once
+    shutil.rmtree(below)  # hundreds of megabytes
 
 
 @pytest.fixture(scope="session")

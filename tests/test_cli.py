@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 import os
 from pathlib import Path
+import shlex
 import shutil
 import socket
 import subprocess
@@ -49,10 +51,6 @@ FILES: dict[str, Callable[[bytes], bytes]] = {
     "other.000001": lambda log: log,
     "no.sql": lambda log: b"\xff\xfe\x00 not SQL at all",
     "another.sql": lambda log: b"CREATE TABLE `other`.`t` (`a` int);",
-    "unfit.sql": lambda log: (
-        b"CREATE DATABASE shop; USE shop; CREATE TABLE orders (id int PRIMARY KEY);"
-        b" CREATE TABLE users (id int PRIMARY KEY); CREATE TABLE order_items (id int PRIMARY KEY);"
-    ),
 }
 
 
@@ -113,9 +111,18 @@ BAD_PLANS: dict[str, tuple[str, ...]] = {
     "start of another driver": ("good.aof", "--driver", "redis", "--start", "good.aof:7"),
     "transaction not in the log": (ALL, *MYSQL, "--transaction", "0-1-99999"),
     "transaction of another table": (ALL, *MYSQL, "--transaction", "0-1-35", "--table", "shop.users"),
+    "GTID set not in the log": (ALL, *MYSQL, "--gtid", "0-1-99999..100000"),
+    "GTID set of another kind": (ALL, *MYSQL, "--gtid", "3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5"),
+    "GTID set that is none": (ALL, *MYSQL, "--gtid", "0-1-9..5"),
+    "thread that is none": (ALL, *MYSQL, "--thread", "app"),
+    "thread in a log without": (ALL, *MYSQL, "--thread", "5"),
+    "thread ruled out in a log without": (ALL, *MYSQL, "--thread", "!5"),
+    "thread in a log of another kind": ("good.aof", "--driver", "redis", "--thread", "5"),
+    "statement that says nothing": (ALL, *MYSQL, "--statement", " * "),
+    "column of no table": (ALL, *MYSQL, "--column", "colour"),
+    "column that its table lacks": (ALL, *MYSQL, "--column", "shop.orders.colour"),
     "no schema file": (ALL, *MYSQL, "--schema", "nowhere.sql"),
     "schema of another kind": (ALL, *MYSQL, "--schema", "no.sql"),
-    "schema that does not fit": (str(SHOP / "nolog" / "shop.0*"), *MYSQL, "--schema", "unfit.sql"),
     "schema with a wrong port": (ALL, *MYSQL, "--schema", "mysql://u@127.0.0.1:port/shop"),
     "unknown store": ("gopher://hole/logs", *MYSQL),
     "password in a URL": ("s3://key:secret@bucket/logs", *MYSQL),
@@ -424,3 +431,27 @@ def test_what_reads_prints_something(arguments: tuple[str, ...], capsys: pytest.
     said = capsys.readouterr()
     assert "" == said.err
     assert said.out.count("\n") > 10
+
+
+FILTERS_PAGE = (ROOT / "docs" / "filters.md").read_text()
+
+
+@pytest.mark.parametrize("command", [line[2:] for line in FILTERS_PAGE.splitlines() if line.startswith("$ ")])
+def test_every_example_of_the_page_about_filters_selects_something(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it stands there, from a checkout."""
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in shlex.split(command)[1:]]
+    out = [str(tmp_path / words.pop(words.index("--out") + 1))] if "--out" in words else []
+
+    assert run([*words, *out]) in (cli.DONE, cli.INCOMPLETE)
+    assert read_plan(out[0], {}).ledger.undone > 0 if out else capsys.readouterr().out.count("\n") > 0
+
+
+def test_every_filter_of_the_command_line_is_on_the_page() -> None:
+    """Each with its row in the table."""
+    options = {found.name.replace("_", "-") for found in fields(cli.Filters)}
+    asked = {"tables": "table", "kinds": "kind", "transactions": "transaction", "gtids": "gtid", "threads": "thread"}
+    asked |= {"statements": "statement", "columns": "column"}
+
+    assert [] == [name for name in options - {"own-replays", "on-damage"} if f"`--{asked.get(name, name)}`" not in FILTERS_PAGE]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+import pickle
+import re
 from typing import Any
 
 from hypothesis import given, strategies as st
@@ -15,16 +17,22 @@ from dblog_tasks.filters import (
     any_of,
     bodies,
     by_driver,
+    by_gtid,
     by_kind,
     by_position,
     by_source,
+    by_statement,
     by_table,
+    by_thread,
     by_time,
     by_transaction,
+    doubt_of,
     filter_events,
+    first_against,
     not_,
     predicate_json,
 )
+from dblog_tasks.mysql.gtid import parse as gtids
 from dblog_tasks.planning import parse_time, selection
 
 NOON = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -45,6 +53,9 @@ class Made:
     operation: str | None = "insert"
     transaction_names: tuple[str, ...] = ("0-1-7", "log:1")
     transaction_start: str = "log:1"
+    gtid: str = "0-1-7"
+    thread: int | None = 33
+    statement: bytes | None = b"UPDATE  orders\n SET total = 0, note='\xc3\xa9' WHERE id < 10"
 
 
 HOLDS: list[tuple[Any, bool]] = [
@@ -69,6 +80,19 @@ HOLDS: list[tuple[Any, bool]] = [
     (by_transaction("0-1-7"), True),
     (by_transaction("log:1"), True),
     (by_transaction("0-1-8"), False),
+    (by_gtid(gtids("0-1-5..90")), True),
+    (by_gtid(gtids("0-1-8..90")), False),
+    (by_thread(33), True),
+    (by_thread(34), False),
+    (by_statement("orders"), True),
+    (by_statement("update orders set TOTAL"), True),
+    (by_statement("ORDERS*id < 10"), True),
+    (by_statement("NOTE='É'"), True),
+    (by_statement("id < 10*orders"), False),
+    (by_statement("updateorders"), False),
+    (by_statement("DELETE"), False),
+    (any_of(by_thread(34), by_statement("where")), True),
+    (not_(by_thread(33)), False),
     (any_of(by_kind("delete"), by_table("orders")), True),
     (any_of(by_kind("delete"), by_table("users")), False),
     (any_of(), False),
@@ -117,8 +141,11 @@ def test_equal_predicates_are_written_equally() -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_a_selection_or_a_declared_error(text: str) -> None:
     """Whatever a person writes for a filter, nothing but our errors come of it, and what is accepted can be asked."""
-    for option in ("tables", "kinds", "transactions"):
-        assert all(isinstance(predicate(Made()), bool) for predicate in selection(**{option: [text]}))  # type: ignore[arg-type]
+    for option in ("tables", "kinds", "transactions", "gtids", "threads", "statements", "columns"):
+        try:
+            assert all(isinstance(predicate(Made()), bool) for predicate in selection(**{option: [text]}))  # type: ignore[arg-type]
+        except DblogError:
+            assert option not in ("tables", "kinds", "transactions")
     for option in ("since", "until", "where"):
         try:
             selection(**{option: text})
@@ -132,3 +159,93 @@ def test_a_time_with_its_zone_is_read_as_that_instant(time: datetime) -> None:
     assert time.astimezone(UTC) == parse_time(time.isoformat(), "--since").astimezone(UTC)
     with pytest.raises(InvalidInput):
         parse_time(time.replace(tzinfo=None).isoformat(), "--since")
+
+
+UNTOLD = Made(thread=None, statement=None)
+STATEMENT = Made(table=None, operation="statement")
+DOUBTED = (
+    (by_thread(33), UNTOLD, "no thread id in the log"),
+    (by_statement("orders"), UNTOLD, "no statement text in the log"),
+    (by_table("orders"), STATEMENT, "table not known"),
+    (by_kind("delete"), STATEMENT, "rows not known"),
+    (any_of(by_thread(33), by_statement("x")), UNTOLD, "no thread id in the log"),
+)
+
+
+@pytest.mark.parametrize(("predicate", "event", "reason"), DOUBTED)
+def test_what_the_log_does_not_tell_is_in_doubt_and_not_ruled_out(predicate: Any, event: Made, reason: str) -> None:
+    """Neither by a predicate nor by its opposite, and the doubt says what is missing."""
+    for asked in (predicate, not_(predicate), not_(not_(predicate))):
+        found = doubt_of(asked, event)
+
+        assert found is not None
+        assert reason == found.reason
+        assert first_against([asked], event) is None
+
+
+def test_what_certainly_holds_or_not_is_in_no_doubt() -> None:
+    """One member that holds settles `any_of`; a definition is no delete of rows."""
+    assert doubt_of(any_of(by_thread(33), by_table("orders")), UNTOLD) is None
+    assert first_against([any_of(by_thread(33), by_table("users"))], UNTOLD) is None
+    assert first_against([by_kind("delete")], Made(table=None, operation="definition")) == "other kind"
+    assert first_against([by_thread(34)], Made()) == "other thread"
+
+
+@given(st.lists(st.sampled_from([predicate for predicate, _ in HOLDS]), max_size=4), st.sampled_from([Made(), UNTOLD, STATEMENT]))
+def test_a_predicate_and_its_opposite_never_both_hold(chosen: list[Any], event: Made) -> None:
+    """Without a doubt exactly one of them holds."""
+    one, other = any_of(*chosen), not_(any_of(*chosen))
+
+    assert not (one(event) and other(event)) or doubt_of(one, event) is not None
+    assert (doubt_of(one, event) is None) <= (one(event) != other(event))
+
+
+@given(st.text(alphabet="ab* \n", max_size=8), st.text(alphabet="abAB \n", max_size=20))
+def test_a_pattern_means_what_a_regular_expression_would(pattern: str, text: str) -> None:
+    """`*` any text, blanks any blanks, the rest itself in either case."""
+    if not pattern.replace("*", "").strip():
+        with pytest.raises(InvalidInput, match="says nothing"):
+            by_statement(pattern)
+        return
+    words = [re.escape(piece) for piece in " ".join(pattern.split()).split("*") if piece.strip()]
+    expected = re.search(".*".join(words), " ".join(text.split()), re.DOTALL | re.IGNORECASE) is not None
+
+    assert expected == by_statement(pattern)(Made(statement=text.encode()))
+
+
+def test_a_text_that_is_not_utf_8_is_read_as_latin_1() -> None:
+    """A client of another character set wrote it; what is ASCII in it is found in any case."""
+    text = "INSERT INTO müll VALUES ('x')".encode("latin-1")
+
+    assert by_statement("MÜLL")(Made(statement=text))
+    assert by_statement("values ('x')")(Made(statement=text))
+
+
+@pytest.mark.parametrize("thread", ["0", "-1", "x", "", "4294967296", "9" * 30, "٣", "1.5"])
+def test_what_is_no_thread_id_is_refused(thread: str) -> None:
+    """Numbers from 1 on, of 32 bits."""
+    with pytest.raises(InvalidInput, match="thread"):
+        selection(threads=[thread])
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """An event of a log that knows neither threads nor statements."""
+
+    source: Source = Source("redis", "cache")
+
+
+@pytest.mark.parametrize("predicate", [by_thread(1), by_statement("x"), by_gtid(gtids("0-1-1"))])
+def test_a_log_of_another_kind_refuses_what_it_cannot_tell(predicate: Any) -> None:
+    """Instead of selecting nothing."""
+    with pytest.raises(InvalidInput, match="logs of redis hold no"):
+        predicate(Other())
+
+
+@pytest.mark.parametrize(("predicate", "expected"), HOLDS, ids=[str(predicate_json(predicate)) for predicate, _ in HOLDS])
+def test_a_predicate_is_the_same_in_another_process(predicate: Any, expected: bool) -> None:  # noqa: FBT001 - a parameter
+    """Also after it was asked: what it remembers does not go with it."""
+    predicate(Made())
+    again = pickle.loads(pickle.dumps(predicate))  # noqa: S301 - our own bytes
+
+    assert (predicate, predicate_json(predicate), expected) == (again, predicate_json(again), again(Made()))

@@ -19,6 +19,7 @@ ORDER = (
     ("event",),
     ("ledger",),
     ("filters", "expression", "storage"),
+    ("row_filters",),
     ("backend",),
     ("mysql", "redis"),
     ("recovery",),

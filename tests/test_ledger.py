@@ -24,6 +24,10 @@ from dblog_tasks.planning import PlanRequest, make_plan, selection
 
 SHOP = Path(__file__).parent / "corpus" / "shop"
 LOG = (SHOP / "shop.000001").read_bytes()
+FOUND = SHOP.parent / "found"
+PACKED = (FOUND / "packed-mysql97.000002").read_bytes()
+ROLLED_BACK = (FOUND / "rolled-back-mariadb1011.000014").read_bytes()
+PREPARED = (FOUND / "xa-commit-mariadb1011.000004").read_bytes()[:863]
 NUMBERS = count()
 
 
@@ -46,6 +50,7 @@ class Case(NamedTuple):
     options: dict[str, Any]
     start: int = 0
     stop: int = 0
+    packed: int = 0  # events inside compressed transactions
 
 
 def ends(log: bytes) -> list[int]:
@@ -65,6 +70,7 @@ def record_ends() -> list[int]:
 ENDS = ends(LOG)
 INSIDE = next(end for end in ENDS if end > 1000 and LOG[end + 4] == 23)  # before rows, so in the middle of a transaction
 BETWEEN = next(end for end in ENDS if end > 9000 and LOG[end + 4] == 162)  # before a GTID
+DAMAGED = LOG[: INSIDE + 30] + bytes([LOG[INSIDE + 30] ^ 1]) + LOG[INSIDE + 31 :]
 SINCE = "2026-09-21T14:14:00Z"
 CASES: dict[str, Case] = {
     "everything": Case("mysql", LOG, {}),
@@ -80,6 +86,13 @@ CASES: dict[str, Case] = {
     "window and table": Case("mysql", LOG, {"selection": selection(since=SINCE, tables=["users"])}),
     "a transaction": Case("mysql", LOG, {"selection": selection(transactions=["0-1-35"])}),
     "not a transaction": Case("mysql", LOG, {"selection": selection(transactions=["!0-1-35"])}),
+    "a GTID set": Case("mysql", LOG, {"selection": selection(gtids=["0-1-30..40,0-1-42"])}),
+    "not a GTID set": Case("mysql", LOG, {"selection": selection(gtids=["!0-*-30..40"])}),
+    "a statement": Case("mysql", LOG, {"selection": selection(statements=["update*orders", "delete"])}),
+    "not a statement": Case("mysql", LOG, {"selection": selection(statements=["!insert"])}),
+    "statements of whole transactions": Case("mysql", LOG, {"selection": selection(statements=["update"]), "whole_transactions": True}),
+    "a column": Case("mysql", LOG, {"selection": selection(columns=["orders.status"])}),
+    "not a column": Case("mysql", LOG, {"selection": selection(columns=["!status"])}),
     "rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 30")}),
     "no rows": Case("mysql", LOG, {"selection": selection(tables=["orders"], where="id < 0")}),
     "whole transactions": Case("mysql", LOG, {"selection": selection(tables=["order_items"]), "whole_transactions": True}),
@@ -102,6 +115,15 @@ CASES: dict[str, Case] = {
     "tables without names": Case("mysql", (SHOP / "nolog" / "shop.000001").read_bytes(), {"selection": selection(tables=["users"])}),
     "rows of tables without names": Case("mysql", (SHOP / "nolog" / "shop.000001").read_bytes(), {"selection": selection(where="id = 1")}),
     "every type and every definition": Case("mysql", (SHOP.parent / "types" / "types.000001").read_bytes(), {}),
+    "compressed transactions": Case("mysql", PACKED, {}, packed=12),
+    "a table of compressed transactions": Case("mysql", PACKED, {"selection": selection(tables=["s.t"])}, packed=12),
+    "no table of compressed transactions": Case("mysql", PACKED, {"selection": selection(tables=["nobody.*"])}, packed=12),
+    "rolled back": Case("mysql", ROLLED_BACK, {}),
+    "no table of what was rolled back": Case("mysql", ROLLED_BACK, {"selection": selection(tables=["nobody.*"])}),
+    "prepared": Case("mysql", PREPARED, {}),
+    "prepared, and waits": Case("mysql", PREPARED, {"resume": True}),
+    "damage": Case("mysql", DAMAGED, {"on_damage": "salvage"}),
+    "damage outside": Case("mysql", DAMAGED, {"on_damage": "salvage", "selection": selection(transactions=["0-1-35"])}),
     "commands": Case("redis", AOF, {}),
     "commands of a kind": Case("redis", AOF, {"selection": selection(kinds=["incr"])}),
     "commands of whole transactions": Case("redis", AOF, {"selection": selection(kinds=["sadd"]), "whole_transactions": True}),
@@ -139,7 +161,7 @@ def balance(name: str) -> None:
     final = int(plan.end.position.value.rpartition(":")[2]) if "torn" in name else case.stop or bounds[-1]
     inside = [end for end in bounds if case.start < end <= final]
 
-    assert (len(inside), ledger.total) == (ledger.total - outside, ledger.accounted)
+    assert (len(inside) + case.packed, ledger.total) == (ledger.total - outside, ledger.accounted)
     assert (len(steps), len(list(plan.omitted()))) == (ledger.undone, ledger.omitted.total())
     assert sum(rows_of(step.operation) for step in steps) == ledger.rows_undone
     assert Counter(line["reason"] for line in plan.omitted()) == ledger.omitted
@@ -170,7 +192,12 @@ def verdicts() -> None:
     }
     assert made(CASES["open tail that waits"]).ledger.not_needed[words.NEXT_RUN] == 1
     assert made(CASES["commands that wait"]).ledger.not_needed[words.NEXT_RUN] == 2
+    assert made(CASES["prepared, and waits"]).ledger.not_needed[words.NEXT_RUN] == 2
+    assert made(CASES["prepared"]).ledger.omitted == {words.PREPARED: 2}
+    assert made(CASES["rolled back"]).ledger.not_needed[words.ROLLED_BACK] == 3
     assert made(CASES["open tail"]).ledger.omitted == {words.NOT_COMMITTED: 1}
+    assert made(CASES["damage"]).ledger.omitted == {words.DAMAGED: 2}
+    assert made(CASES["damage outside"]).ledger.not_needed[words.OTHER_TRANSACTION] > 1
     assert made(CASES["own replays too"]).ledger == made(CASES["everything"]).ledger
 
 
@@ -191,6 +218,8 @@ def test_ledgers_add_up() -> None:
 COUNTING = {
     "dblog_tasks.mysql.decoder": r"ledger",
     "dblog_tasks.mysql.binlog": r"total",
+    "dblog_tasks.mysql.reading": r"_frames|_damaged",
+    "dblog_tasks.mysql.selection": r"ledger",
     "dblog_tasks.part": r"ledger",
     "dblog_tasks.redis": r"ledger",
     "dblog_tasks.redis.decoder": r"ledger",

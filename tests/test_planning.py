@@ -8,6 +8,7 @@ import gzip
 from itertools import count, zip_longest
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 from hypothesis import given, settings, strategies as st
@@ -15,6 +16,7 @@ import pytest
 
 from dblog_tasks import ledger as words, storage
 from dblog_tasks.cli import run
+from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.plan import MANIFEST, Plan, check, read_plan
@@ -206,3 +208,61 @@ def test_a_growing_log_is_planned_once(whole: Plan, tmp_path_factory: pytest.Tem
     assert inside([whole]).rows_undone == inside(made_plans).rows_undone
     assert [] == [problem for plan in made_plans for problem in check(plan)]
     assert make_plan(PlanRequest("mysql", (str(logs),), str(out), selection=CHOSEN, resume=True)) is None
+
+
+def made(**asked: Any) -> Plan:
+    """Return the plan of the shop's log for what a person asks."""
+    plan = make_plan(
+        PlanRequest("mysql", tuple(map(str, FILES)), f"memory://planning/{next(NUMBERS)}", selection=selection(**asked), resume=False)
+    )
+    assert plan is not None
+    return plan
+
+
+BAD = [entry["gtid"] for entry in json.loads((SHOP / "accident.json").read_text())["transactions"]]
+
+
+def test_a_gtid_set_undoes_the_transactions_it_names() -> None:
+    """The same steps as the transactions one by one, as one set or several."""
+    expected = steps_of([made(transactions=BAD)])
+
+    assert expected
+    assert expected == steps_of([made(gtids=[", ".join(BAD)])]) == steps_of([made(gtids=BAD)])
+    assert expected == steps_of([made(gtids=["0-*-1..18446744073709551615"], transactions=BAD)])
+
+
+def test_a_statement_undoes_what_its_text_did() -> None:
+    """The accident found by what was typed: the whole statement, however it was spaced and cased."""
+    statements = {step.transaction.statements[0] for step in made(transactions=BAD[:1]).steps() if step.transaction}
+    (typed,) = statements
+
+    assert steps_of([made(transactions=BAD[:1])]) == steps_of([made(statements=["  ".join(typed.upper().split())])])
+
+
+NOT_TOLD = (
+    ({"threads": ["5"]}, "no thread id in the log"),
+    ({"threads": ["!5"]}, "no thread id in the log"),
+    ({"gtids": ["0-1-99999"]}, "gtid 0-1-99999 is not in these logs"),
+    ({"gtids": ["0-1-99999", "7-*-1..9"]}, "gtid 0-1-99999 or gtid 7-"),
+    ({"gtids": ["3e11fa47-71ca-11e1-9e33-c80aa9429562:1"]}, "the log holds 0-1-"),
+    ({"columns": ["nobody"]}, "no table that is selected has the column"),
+    ({"columns": ["nobody", "none"]}, "no table that is selected has the column"),
+    ({"columns": ["orders.nobody"]}, "no column 'nobody' in table shop.orders"),
+)
+
+
+@pytest.mark.parametrize(("asked", "message"), NOT_TOLD)
+def test_what_these_logs_cannot_tell_or_do_not_hold_is_an_error(asked: dict[str, Any], message: str) -> None:
+    """Never a plan of nothing without a word."""
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        made(**asked)
+
+
+def test_what_nobody_changed_is_a_plan_of_nothing() -> None:
+    """The log tells, and the answer is no."""
+    for asked in ({"statements": ["DROP TABLE"]}, {"columns": ["orders.id"], "kinds": ["update"]}, {"gtids": ["0-1-1"], "kinds": ["none"]}):
+        if "gtids" in asked:
+            with pytest.raises(InvalidInput, match="or the other filters leave nothing of it"):
+                made(**asked)
+        else:
+            assert made(**asked).ledger.undone == 0

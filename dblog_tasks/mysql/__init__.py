@@ -5,19 +5,28 @@ bodies         statements, transaction ids, rotation          no I/O
 table_map      what the log says of a table                   no I/O
 charsets       character sets and their codecs                no I/O
 values, json_binary, rows   values and row images             no I/O
+json_diff      documents after partial updates                no I/O
 layout         log and schema together, prepared once         no I/O
+images         what the columns of an event are enough for    no I/O
+row_versions   changes of system-versioned tables             no I/O
 statements     what kind of statement a text is               no I/O
+payload        compressed transactions opened                 no I/O
+place          places in a log                                no I/O
+salvage        frames around damage                           no I/O
+reading        a file to the damage, or around it             no I/O
 transactions   frames put together                            no I/O but a temporary file
 catalog        what a schema file or a server says
 decoder        log files to events
-sql            changes as text for the client
+literals       values as SQL                                  no I/O
+sql            changes as text for the client                 no I/O
 """
 
 from __future__ import annotations
 
 from dblog_tasks.backend import OpenOptions
 from dblog_tasks.event import Position
-from dblog_tasks.mysql.decoder import MySQLDecoder, position_key
+from dblog_tasks.mysql.decoder import MySQLDecoder
+from dblog_tasks.mysql.place import position_key
 
 
 class MySQLBackend:
@@ -29,7 +38,7 @@ class MySQLBackend:
         """Return a decoder over the files or the reader. Raises InvalidInput without either, and what storage raises."""
         return MySQLDecoder(options)
 
-    def position_key(self, position: Position) -> tuple[str, int, int]:
+    def position_key(self, position: Position) -> tuple[str, int, int, int]:
         """Return the sort key of a position."""
         return position_key(position)
 

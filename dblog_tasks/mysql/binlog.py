@@ -1,6 +1,6 @@
 """The frame of a binary log: magic, event headers, format description, checksums. No I/O: blocks of bytes in, frames out.
 
-Format (binlog version 4: MySQL 5.0-9.7, MariaDB 5.1-11.8), all numbers little-endian:
+Format (binlog version 4: MySQL 5.0-9.7, MariaDB 5.1-11.8; of version 3 see OldFrame), all numbers little-endian:
 
     offset size  file
          0    4  magic fe 62 69 6e
@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 import hashlib
+from itertools import chain
 import re
 from struct import Struct
 from typing import NamedTuple
@@ -44,6 +45,8 @@ MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
 HEADER_SIZE = 19
 CRC_SIZE = 4
+OLD_VERSION = 3  # of the format: MySQL 4.0.2 to 4.1; its first event is START_EVENT_V3
+DESCRIPTION_MAX = 4096  # bytes of a format description; the longest known has 126
 EVENT_SIZE_MAX = (1 << 30) + (1 << 20)  # a packet of 1 GiB and its header; a larger size is damage
 FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
 FLAG_ARTIFICIAL = 0x20
@@ -57,12 +60,25 @@ _CRC = Struct("<I")
 assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
+LOAD, CREATE_FILE, APPEND_BLOCK, EXEC_LOAD, DELETE_FILE, NEW_LOAD, TRANSACTION_CONTEXT, VIEW_CHANGE, HEARTBEAT_V2 = (
+    6,
+    8,
+    9,
+    10,
+    11,
+    12,
+    36,
+    37,
+    41,
+)
 RAND, USER_VAR, FORMAT_DESCRIPTION, XID, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY, TABLE_MAP = 13, 14, 15, 16, 17, 18, 19
 INCIDENT, HEARTBEAT, IGNORABLE, ROWS_QUERY = 26, 27, 28, 29
 WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1, WRITE_ROWS_V2, UPDATE_ROWS_V2, DELETE_ROWS_V2 = 23, 24, 25, 30, 31, 32
 GTID, ANONYMOUS_GTID, PREVIOUS_GTIDS, XA_PREPARE, PARTIAL_UPDATE_ROWS, TRANSACTION_PAYLOAD, GTID_TAGGED = 33, 34, 35, 38, 39, 40, 42
 ANNOTATE_ROWS, BINLOG_CHECKPOINT, MARIADB_GTID, MARIADB_GTID_LIST, START_ENCRYPTION, QUERY_COMPRESSED = 160, 161, 162, 163, 164, 165
 WRITE_ROWS_COMPRESSED, UPDATE_ROWS_COMPRESSED, DELETE_ROWS_COMPRESSED = 166, 167, 168
+
+_DESCRIBING = frozenset({START_V3, FORMAT_DESCRIPTION})
 
 # The servers' own names (mysql: libbinlogevents, 9.7; mariadb: log_event.h, 11.8).
 EVENT_NAMES = {
@@ -150,6 +166,15 @@ class Frame(NamedTuple):
         return self.data[self.at + HEADER_SIZE : self.body_end]
 
 
+class OldFrame(Frame):
+    """An event of binlog version 3: as in version 4, but that a statement has no status variables, and so no size of them."""
+
+    @property
+    def body(self) -> bytes:
+        body = super().body
+        return body[:11] + b"\0\0" + body[11:] if self.type == QUERY else body
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """What a format description says.
@@ -161,6 +186,7 @@ class Format:
         header_lengths: post-header length of type 1, 2, ….
         checksum: bytes of checksum at the end of every event, 0 or 4.
         summed: the description itself ends with one.
+        unplaced: events inside of transactions say where they ended in a cache: servers of before MySQL 5.1 was released.
     """
 
     server_version: str
@@ -169,6 +195,7 @@ class Format:
     header_lengths: bytes
     checksum: int
     summed: bool = False
+    unplaced: bool = False
 
     def header_length(self, event_type: int) -> int:
         """Return the post-header length of a type, 0 where the description has none."""
@@ -188,8 +215,10 @@ def read_format(body: bytes, where: str) -> Format:
     if not _VERSION.match(server_version):
         raise MalformedLog(f"server version {server_version!r}, expected numbers and points", where=where)
     mariadb = "mariadb" in server_version.lower()
-    lengths = body[57:]
-    checksum, summed = 0, _has_checksum_byte(server_version, mariadb=mariadb)
+    if "a_drop" in server_version:
+        raise UnsupportedLog(f"a log of the try-out server {server_version}, whose event types have other numbers", where=where)
+    lengths, numbers = body[57:], version_numbers(server_version)
+    checksum, summed = 0, numbers >= ((5, 3, 0) if mariadb else (5, 6, 1))
     if summed:
         if len(lengths) < 1 + CRC_SIZE:
             raise MalformedLog("format description ends before its checksum algorithm", where=where)
@@ -197,13 +226,14 @@ def read_format(body: bytes, where: str) -> Format:
         if algorithm not in (0, 1):
             raise UnsupportedLog(f"checksum algorithm {algorithm}, expected 0 (none) or 1 (CRC32)", where=where)
         checksum, lengths = CRC_SIZE * algorithm, lengths[: -1 - CRC_SIZE]
-    return Format(server_version, mariadb, int.from_bytes(body[52:56], "little"), lengths, checksum, summed)
+    created = int.from_bytes(body[52:56], "little")
+    return Format(server_version, mariadb, created, lengths, checksum, summed, not mariadb and numbers < (5, 1, 30))
 
 
-def _has_checksum_byte(server_version: str, *, mariadb: bool) -> bool:
-    digits = server_version.split("-", 1)[0].split(".")
-    numbers = tuple(int("".join(c for c in part if c.isdigit())[:6] or 0) for part in digits[:3])
-    return numbers >= ((5, 3, 0) if mariadb else (5, 6, 1))
+def version_numbers(server_version: str) -> tuple[int, ...]:
+    """Return the first three numbers of a server's version; MariaDB's own after the 5.5.5- that old replicas want to see."""
+    digits = server_version.removeprefix("5.5.5-").split("-", 1)[0].split(".")
+    return tuple(int("".join(c for c in part if c.isdigit())[:6] or 0) for part in digits[:3])
 
 
 def identity(head: bytes, where: str) -> str:
@@ -230,6 +260,8 @@ def format_of(head: bytes, where: str) -> Format:
     if head == MAGIC:
         return Format("", mariadb=False, created=0, header_lengths=b"", checksum=0)
     first = next(frames([head], where), None)
+    if isinstance(first, OldFrame):
+        return _old_format(first.type, first.body, where)
     if first is None or first.type != FORMAT_DESCRIPTION:
         raise TruncatedLog("the file ends before its format description", where=f"{where}:{len(head)}")
     return read_format(first.data[first.at + HEADER_SIZE : first.at + first.size], where)
@@ -265,14 +297,14 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
 
     Raises MalformedLog for damage, TruncatedLog when the file ends inside an event, UnsupportedLog for what is not read.
     """
-    source = iter(blocks)
-    data = b""
+    source, data = iter(blocks), b""
     if at == 0:
         data = _gather(data, source, 4)
         check_magic(data, name)
         data, at = data[4:], 4
     checksum = known.checksum if known else 0
-    relayed = False  # a replica wrote the file: most of its events tell where they ended in the log they came from
+    unplaced = known is not None and known.unplaced  # or a replica wrote the file: its events say where they ended elsewhere
+    origin = -1  # server id of the first format description
     header, stored = _HEADER.unpack_from, _CRC.unpack_from
     while True:
         yielded = 0
@@ -284,20 +316,24 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
                 raise _bad_size(size, data[yielded:], f"{name}:{at + yielded}")
             stop = yielded + size
             end = at + stop
-            misplaced = next_position != end & 0xFFFF_FFFF and next_position and not (flags & _PLACELESS or relayed)
+            misplaced = next_position != end & 0xFFFF_FFFF and next_position and not (flags & _PLACELESS or unplaced)
             if stop > len(data):
-                if misplaced:  # of a torn event this is all that can be checked: its size may be damaged, and is not waited for
+                if misplaced and (event_type not in _DESCRIBING or size > DESCRIPTION_MAX):  # all a torn event can be told by
                     raise _misplaced(next_position, f"{name}:{end - size}")
                 break
             if event_type == FORMAT_DESCRIPTION:
-                known = read_format(data[yielded + HEADER_SIZE : stop], f"{name}:{end - size}")
+                known = _described(data[yielded:stop], known, f"{name}:{end - size}")
                 checksum = known.checksum
-                _check_description(data[yielded:stop], known, f"{name}:{end - size}")
-                relayed = relayed or bool(flags & FLAG_RELAY)
+                origin = server_id if origin < 0 else origin
+                unplaced = unplaced or known.unplaced or bool(flags & FLAG_RELAY) or server_id != origin
+                if misplaced and not unplaced:
+                    raise _unlike(_SECOND, f"{name}:{end - size}", _SECOND_HINT)
+                misplaced = False
             elif checksum and (size < HEADER_SIZE + CRC_SIZE or crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]):
                 raise _unlike(_CHECKSUM, f"{name}:{end - size}")
             elif known is None or event_type == START_ENCRYPTION:
-                raise _unreadable(event_type, f"{name}:{end - size}")
+                yield from _old_frames(data[yielded:], source, name, end - size)
+                return
             if misplaced:
                 raise _misplaced(next_position, f"{name}:{end - size}")
             yield Frame(event_type, timestamp, server_id, flags, end, data, yielded, size, stop - checksum)
@@ -346,6 +382,8 @@ def _bad_size(size: int, rest: bytes, where: str) -> MalformedLog:
     )
 
 
+_SECOND = "a second format description: another log begins here, or this one again"
+_SECOND_HINT = "files were joined: give each by itself"
 _CHECKSUM = "the checksum of the event does not match its bytes"
 
 
@@ -357,6 +395,25 @@ def _misplaced(next_position: int, where: str) -> MalformedLog:
     return _unlike(f"the event says that it ends at {next_position}", where, "bytes are missing or doubled before it; or it is a relay log")
 
 
+def _old_frames(data: bytes, source: Iterator[bytes], name: str, at: int) -> Iterator[Frame]:
+    """Yield the frames of a log of before MySQL 5.0, `data` beginning with its first event. Raises for any other log."""
+    timestamp, event_type, server_id, size, _, flags = _HEADER.unpack_from(data)
+    known = _old_format(event_type, data[HEADER_SIZE:size], f"{name}:{at}")
+    yield OldFrame(event_type, timestamp, server_id, flags, at + size, data, 0, size, size)
+    yield from map(OldFrame._make, frames(chain([data[size:]], source), name, at=at + size, known=known))
+
+
+def _old_format(event_type: int, body: bytes, where: str) -> Format:
+    """Return the format that a log of before MySQL 5.0 begins with. Raises for every other event: nothing can be read before a format."""
+    if event_type != START_V3 or len(body) < 56:
+        raise _unreadable(event_type, where)
+    version = int.from_bytes(body[:2], "little")
+    if version != OLD_VERSION:
+        raise UnsupportedLog(f"a binary log of before MySQL 5.0, of version {version}, expected {OLD_VERSION} (MySQL 4.0.2)", where=where)
+    server_version = body[2:52].split(b"\0", 1)[0].decode("ascii", "replace")
+    return Format(server_version, False, int.from_bytes(body[52:56], "little"), b"", 0, unplaced=True)  # noqa: FBT003 - no MariaDB
+
+
 def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:
     """What cannot be read: an encrypted log, or one that does not begin with a format description."""
     if event_type == START_ENCRYPTION:
@@ -365,9 +422,19 @@ def _unreadable(event_type: int, where: str) -> MalformedLog | UnsupportedLog:
             where=where,
             hint="fetch it through the server: mariadb-binlog --read-from-remote-server --raw",
         )
-    if event_type == START_V3:
-        return UnsupportedLog("a binary log of before MySQL 5.0", where=where)
     return MalformedLog("the first event is no format description", where=where)
+
+
+def _described(event: bytes, before: Format | None, where: str) -> Format:
+    """Return what a format description says; `before` is the one that held so far: after it, one that cannot be read is damage."""
+    try:
+        known = read_format(event[HEADER_SIZE:], where)
+    except (MalformedLog, UnsupportedLog) as error:
+        if before is None:
+            raise
+        raise _unlike(f"no format description, though its type says so: {error.what}", where) from None
+    _check_description(event, known, where)
+    return known
 
 
 def _check_description(event: bytes, known: Format, where: str) -> None:

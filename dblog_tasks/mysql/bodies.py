@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct, error as StructError
-from typing import Any, NamedTuple
+from typing import Any
 import zlib
 
 from dblog_tasks.errors import MalformedLog
-from dblog_tasks.mysql import binlog
+from dblog_tasks.mysql import binlog, lengths, load_data, replication
+from dblog_tasks.mysql.lengths import exactly, read_variable
+from dblog_tasks.mysql.replication import uuid
 
-COUNT_MAX = 1 << 20  # of anything a body lists
+read_length = lengths.read_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +113,19 @@ class Incident:
     message: str
 
 
-class Length(NamedTuple):
-    """A length-encoded integer and the offset after it."""
+@dataclass(frozen=True, slots=True)
+class TransactionPayload:
+    """A compressed transaction; `payload` opens it.
 
-    value: int
-    at: int
+    Attributes:
+        size: bytes it has in the log, at the end of the body.
+        compression: 0 zstd, 255 none.
+        unpacked: bytes it has when it is opened.
+    """
 
-
-def read_length(data: bytes, at: int) -> Length:
-    """Return the length-encoded integer at `at`: one byte below 251, else 2, 3 or 8 bytes after a marker."""
-    first = data[at]
-    if first < 251:
-        return Length(first, at + 1)
-    width = {252: 2, 253: 3, 254: 8}.get(first)
-    if width is None or at + 1 + width > len(data):
-        raise ValueError(f"length-encoded integer begins with {first} and {len(data) - at - 1} bytes follow")
-    return Length(int.from_bytes(data[at + 1 : at + 1 + width], "little"), at + 1 + width)
+    size: int
+    compression: int
+    unpacked: int
 
 
 _QUERY = Struct("<IIBHH")
@@ -151,25 +150,25 @@ def _query(body: bytes, frame: binlog.Frame) -> Query:
 def inflate(data: bytes) -> bytes:
     """Return what MariaDB compressed: a byte (low 3 bits: how many bytes of length follow, next 3: algorithm 0), then zlib."""
     width, algorithm = data[0] & 7, data[0] >> 4 & 7
-    if algorithm or not 1 <= width <= 4:
+    if algorithm or not (1 <= width <= 4 or data[0] == 0):
         raise ValueError(f"compressed block begins with {data[0]:#x}, expected zlib and a length of 1 to 4 bytes")
-    size = int.from_bytes(data[1 : 1 + width], "big")
+    size = int.from_bytes(data[1 : 1 + width], "big") if width else -1
     if size > binlog.EVENT_SIZE_MAX:
         raise ValueError(f"compressed block says that it holds {size} bytes")
     unpacker = zlib.decompressobj()
-    plain = unpacker.decompress(data[1 + width :], size + 1)
-    if len(plain) != size or not unpacker.eof:
+    plain = unpacker.decompress(data[1 + width :], size + 1 if width else binlog.EVENT_SIZE_MAX)
+    if (width and len(plain) != size) or not unpacker.eof:
         raise ValueError(f"compressed block holds {len(plain)} bytes or more, it says {size}")
     return plain
 
 
 def _rotate(body: bytes, frame: binlog.Frame) -> Rotate:
     name = body[8:].split(b"\0", 1)[0].decode("utf-8", "replace").strip()
-    return Rotate(int.from_bytes(_exactly(body, 0, 8), "little"), name)
+    return Rotate(int.from_bytes(exactly(body, 0, 8), "little"), name)
 
 
 def _xid(body: bytes, frame: binlog.Frame) -> Xid:
-    return Xid(int.from_bytes(_exactly(body, 0, 8), "little"))
+    return Xid(int.from_bytes(exactly(body, 0, 8), "little"))
 
 
 def _gtid(body: bytes, frame: binlog.Frame) -> Gtid:
@@ -181,73 +180,57 @@ def _gtid(body: bytes, frame: binlog.Frame) -> Gtid:
         if at < len(body):
             read_length(body, at)  # of the transaction: of no use, but a body that ends inside it is damaged
         committed &= ~_TIME_MAX
-    gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{_uuid(sid)}:{number}"
+    gtid = "" if frame.type == binlog.ANONYMOUS_GTID else f"{uuid(sid)}:{number}"
     return Gtid(gtid, committed)
-
-
-def _uuid(data: bytes) -> str:
-    """Return 16 bytes as a UUID is written."""
-    if len(data) != 16:
-        raise ValueError(f"a server uuid of {len(data)} bytes")
-    text = data.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _mariadb_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     sequence, domain, flags = _MARIADB_GTID.unpack_from(body)
     at, thread = _MARIADB_GTID.size, 0
     if flags & 2:  # group commit id
-        _exactly(body, at, 8)
+        exactly(body, at, 8)
         at += 8
     if flags & (64 | 128):  # a prepared or completed XA transaction: its id
-        at += 6 + sum(_exactly(body, at, 6)[4:])  # format (4), two sizes
-        _exactly(body, at, 0)
+        at += 6 + sum(exactly(body, at, 6)[4:])  # format (4), two sizes
+        exactly(body, at, 0)
     if at < len(body):
         extra, at = body[at], at + 1
         at += 1 if extra & 1 else 0  # engines of a multi-engine transaction
         at += 8 if extra & (4 | 8) else 0  # end of an ALTER in two phases: number of its start
         if extra & 16:
-            thread = int.from_bytes(_exactly(body, at, 4), "little")
+            thread = int.from_bytes(exactly(body, at, 4), "little")
     xa = "prepared" if flags & 64 else "completed" if flags & 128 else ""
     return Gtid(f"{domain}-{frame.server_id}-{sequence}", 0, bool(flags & 1), thread, xa)
 
 
 def _tagged_gtid(body: bytes, frame: binlog.Frame) -> Gtid:
     """Fields by number, all integers of variable length (mysql::serialization, MySQL 8.3 and later)."""
-    _, at = _varint(body, 0)  # version of the serialization
-    _, at = _varint(body, at)  # size
-    _, at = _varint(body, at)  # last field that may not be ignored
+    _, at = read_variable(body, 0)  # version of the serialization
+    _, at = read_variable(body, at)  # size
+    _, at = read_variable(body, at)  # last field that may not be ignored
     sid, number, tag, committed = b"", 0, "", 0
     while at < len(body):
-        field, at = _varint(body, at)
+        field, at = read_variable(body, at)
         if field == 1:
             values = []
             for _ in range(16):
-                value, at = _varint(body, at)
+                value, at = read_variable(body, at)
                 values.append(value)
             sid = bytes(values)
         elif field == 3:
-            size, at = _varint(body, at)
-            tag = _exactly(body, at, size).decode("ascii")
+            size, at = read_variable(body, at)
+            tag = exactly(body, at, size).decode("ascii")
             at += size
         else:
-            value, at = _varint(body, at)
+            value, at = read_variable(body, at)
             number = _signed(value) if field == 2 else number
             committed = value if field == 6 else committed
         if field > 64:
             raise ValueError(f"tagged GTID has a field {field}")
     if committed >= _TIME_MAX:
         raise ValueError(f"tagged GTID was committed {committed} microseconds after 1970")
-    name = f"{_uuid(sid)}:{tag}:{number}" if tag else f"{_uuid(sid)}:{number}"
+    name = f"{uuid(sid)}:{tag}:{number}" if tag else f"{uuid(sid)}:{number}"
     return Gtid(name, committed)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """As many low one bits in the first byte as bytes follow; the value is what is above the zero bit after them."""
-    first = data[at]
-    extra = (~first & first + 1).bit_length() - 1 if first != 0xFF else 8
-    value = int.from_bytes(_exactly(data, at, extra + 1), "little") >> (extra + 1 if extra < 8 else 8)
-    return value, at + extra + 1
 
 
 def _signed(value: int) -> int:
@@ -256,7 +239,7 @@ def _signed(value: int) -> int:
 
 
 def _rows_query(body: bytes, frame: binlog.Frame) -> Statement:
-    return Statement(body[1:])  # the first byte is the length modulo 256, of no use
+    return Statement(body[1:] if body and body[0] == min(len(body) - 1, 255) else body)  # servers write the size before it
 
 
 def _annotate(body: bytes, frame: binlog.Frame) -> Statement:
@@ -265,33 +248,45 @@ def _annotate(body: bytes, frame: binlog.Frame) -> Statement:
 
 def _xa_prepare(body: bytes, frame: binlog.Frame) -> XaPrepare:
     one_phase, format_id, gtrid_size, bqual_size = _XA.unpack_from(body)
-    gtrid = _exactly(body, _XA.size, gtrid_size)
-    return XaPrepare(bool(one_phase), format_id, gtrid, _exactly(body, _XA.size + gtrid_size, bqual_size))
+    gtrid = exactly(body, _XA.size, gtrid_size)
+    return XaPrepare(bool(one_phase), format_id, gtrid, exactly(body, _XA.size + gtrid_size, bqual_size))
 
 
 def _intvar(body: bytes, frame: binlog.Frame) -> Intvar:
-    return Intvar(body[0], int.from_bytes(_exactly(body, 1, 8), "little"))
+    return Intvar(body[0], int.from_bytes(exactly(body, 1, 8), "little"))
 
 
 def _rand(body: bytes, frame: binlog.Frame) -> Rand:
-    return Rand(int.from_bytes(_exactly(body, 0, 8), "little"), int.from_bytes(_exactly(body, 8, 8), "little"))
+    return Rand(int.from_bytes(exactly(body, 0, 8), "little"), int.from_bytes(exactly(body, 8, 8), "little"))
 
 
 def _incident(body: bytes, frame: binlog.Frame) -> Incident:
-    return Incident(int.from_bytes(_exactly(body, 0, 2), "little"), _exactly(body, 3, body[2]).decode("utf-8", "replace"))
+    return Incident(int.from_bytes(exactly(body, 0, 2), "little"), exactly(body, 3, body[2]).decode("utf-8", "replace"))
+
+
+def _payload(body: bytes, frame: binlog.Frame) -> TransactionPayload:
+    """Fields: type, length of the value, value; up to type 0. What is not known is passed over, as servers do."""
+    at, fields = 0, dict[int, int]()
+    while (field := read_length(body, at)).value:
+        size = read_length(body, field.at)
+        value = exactly(body, size.at, size.value)
+        at = size.at + size.value
+        if field.value in (1, 2, 3):
+            fields[field.value] = read_length(value, 0).value
+    if fields.get(1) != len(body) - field.at:
+        raise ValueError(f"{len(body) - field.at} bytes follow its fields, they say {fields.get(1)}")
+    if 2 not in fields:
+        raise ValueError("no field says how it is compressed")
+    return TransactionPayload(fields[1], fields[2], fields.get(3, fields[1] if fields[2] == 255 else 0))
 
 
 def _description(body: bytes, frame: binlog.Frame) -> binlog.Format:
     return binlog.read_format(frame.data[frame.at + binlog.HEADER_SIZE : frame.at + frame.size], "format description")
 
 
-def _exactly(data: bytes, at: int, size: int) -> bytes:
-    if at + size > len(data):
-        raise ValueError(f"{size} bytes expected at {at}, {max(0, len(data) - at)} are there")
-    return data[at : at + size]
-
-
 READERS: Mapping[int, Callable[[bytes, binlog.Frame], Any]] = {
+    **load_data.READERS,
+    **replication.READERS,
     binlog.QUERY: _query,
     binlog.QUERY_COMPRESSED: _query,
     binlog.ROTATE: _rotate,
@@ -307,6 +302,7 @@ READERS: Mapping[int, Callable[[bytes, binlog.Frame], Any]] = {
     binlog.MARIADB_GTID: _mariadb_gtid,
     binlog.ANNOTATE_ROWS: _annotate,
     binlog.XA_PREPARE: _xa_prepare,
+    binlog.TRANSACTION_PAYLOAD: _payload,
 }
 
 

@@ -20,7 +20,7 @@ from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError
 from dblog_tasks.event import Column, Table
 from dblog_tasks.mysql import table_map as wire
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
-from dblog_tasks.mysql.create_table import Name, read_tables
+from dblog_tasks.mysql.create_table import ForeignKey, Name, read_tables
 
 if TYPE_CHECKING:
     import pymysql
@@ -33,10 +33,14 @@ class SchemaTable:
     Attributes:
         table: name, columns in the order of the log's rows (with the two that MariaDB hides in a table WITH SYSTEM VERSIONING), key.
         nullable: for each column whether it can be NULL.
+        ended: which column ends a row, in a table WITH SYSTEM VERSIONING; None in any other.
+        foreign_keys: what it holds of other tables' keys.
     """
 
     table: Table
     nullable: tuple[bool, ...]
+    ended: int | None = None
+    foreign_keys: tuple[ForeignKey, ...] = ()
 
     def check(self, columns: Sequence[tuple[int, int]], where: str) -> None:
         """Ensure that the log's columns, as (type code, metadata) of `table_map.WireColumn`, are these. Raises SchemaMismatch."""
@@ -183,7 +187,7 @@ def read_schema(text: str, default_schema: str = "") -> Catalog:
 
     `default_schema` is for tables before any USE. Raises InvalidInput naming line, table and column.
     """
-    return Catalog({name: SchemaTable(table, nullable) for name, (table, nullable) in read_tables(text, default_schema).items()})
+    return Catalog({name: SchemaTable(*found) for name, found in read_tables(text, default_schema).items()})
 
 
 def live_catalog(dsn: str, password: str | None = None) -> Catalog:

@@ -33,6 +33,7 @@ class Draft:
     generated: bool = False
     auto_update: bool = False
     row_version: bool = False
+    row_end: bool = False
     versioned: bool = False
     primary: bool = False
     unique: bool = False
@@ -268,8 +269,9 @@ def _generated(cursor: Cursor, draft: Draft) -> None:
 
 def _as(cursor: Cursor, draft: Draft) -> None:
     draft.generated = True
-    if cursor.accept("ROW", "START") or cursor.accept("ROW", "END"):
-        draft.row_version, draft.nullable = True, False
+    starts, ends = cursor.accept("ROW", "START"), cursor.accept("ROW", "END")
+    if starts or ends:
+        draft.row_version, draft.row_end, draft.nullable = True, ends, False
     else:
         cursor.skip_group()
 

@@ -29,11 +29,23 @@ from dblog_tasks.mysql.statements import Cursor, statements
 Name = tuple[str, str]
 
 
+class ForeignKey(NamedTuple):
+    """Columns that hold a key of another table, and what becomes of them with it: CASCADE, SET, or empty for nothing."""
+
+    columns: tuple[str, ...]
+    parent: Name
+    parent_columns: tuple[str, ...]
+    on_delete: str = ""
+    on_update: str = ""
+
+
 class Definition(NamedTuple):
-    """A table and, for each of its columns, whether it can be NULL."""
+    """A table, for each of its columns whether it can be NULL, which of them ends a row (WITH SYSTEM VERSIONING), foreign keys."""
 
     table: Table
     nullable: tuple[bool, ...]
+    ended: int | None = None
+    foreign_keys: tuple[ForeignKey, ...] = ()
 
 
 @dataclass(slots=True)
@@ -165,6 +177,8 @@ class _Body:
     primary: list[str | None] = field(default_factory=list)
     unique: list[list[str | None]] = field(default_factory=list)
     periods: dict[str, list[str]] = field(default_factory=dict)
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+    schema: str = ""
 
 
 class _Options(NamedTuple):
@@ -177,7 +191,7 @@ class _Options(NamedTuple):
 def _definition(cursor: Cursor, name: Name, charset: str) -> Definition:
     if cursor.sees("LIKE") or cursor.sees("(", "LIKE"):
         cursor.refuse("CREATE TABLE … LIKE does not say what the columns are", "give the table's own SHOW CREATE TABLE")
-    body, where = _Body(), cursor.where
+    body, where = _Body(schema=name[0]), cursor.where
     cursor.list_of(lambda: _item(cursor, body))
     options = _options(cursor)
     default = options.charset or charset
@@ -204,7 +218,9 @@ def _assemble(cursor: Cursor, name: Name, body: _Body, *, hidden: bool) -> Defin
     if hidden:
         columns += [Column(end, "timestamp(6)", generated=True, auto_update=False) for end in ("row_start", "row_end")]
         key = key and (*key, len(columns) - 1)
-    return Definition(Table(*name, tuple(columns), key), (*nullable, *[False] * (len(columns) - len(nullable))))
+    ended = len(columns) - 1 if hidden else next((at for at, draft in enumerate(body.columns) if draft.row_end), None)
+    nulls = (*nullable, *[False] * (len(columns) - len(nullable)))
+    return Definition(Table(*name, tuple(columns), key), nulls, ended, tuple(body.foreign_keys))
 
 
 def _places(cursor: Cursor, parts: Sequence[str | None], body: _Body, places: Mapping[str, int]) -> tuple[int, ...] | None:
@@ -254,6 +270,8 @@ def _item(cursor: Cursor, body: _Body) -> None:
     elif cursor.accept("PERIOD", "FOR"):
         period = cursor.name().lower()
         body.periods[period] = cursor.list_of(cursor.name)
+    elif cursor.accept("FOREIGN", "KEY"):
+        body.foreign_keys.append(_foreign_key(cursor, body.schema))
     elif any(cursor.sees(*words) for words in _IDLE_ITEMS):
         cursor.skip_to(",", ")")
     else:
@@ -266,7 +284,25 @@ def _item(cursor: Cursor, body: _Body) -> None:
 
 
 _CONSTRAINTS = ("PRIMARY", "UNIQUE", "FOREIGN", "CHECK")
-_IDLE_ITEMS = (("KEY",), ("INDEX",), ("FULLTEXT",), ("SPATIAL",), ("FOREIGN",), ("CHECK",), ("VECTOR", "KEY"), ("VECTOR", "INDEX"))
+_IDLE_ITEMS = (("KEY",), ("INDEX",), ("FULLTEXT",), ("SPATIAL",), ("CHECK",), ("VECTOR", "KEY"), ("VECTOR", "INDEX"))
+
+
+def _foreign_key(cursor: Cursor, schema: str) -> ForeignKey:
+    """Read a foreign key from behind its first words, and go to its end."""
+    while not cursor.ended and not cursor.sees("("):
+        cursor.take()
+    columns = tuple(cursor.list_of(cursor.name))
+    cursor.expect("REFERENCES")
+    parent = cursor.qualified(schema)
+    parents = tuple(cursor.list_of(cursor.name)) if cursor.sees("(") else ()
+    actions = {"DELETE": "", "UPDATE": ""}
+    while not cursor.ended and not cursor.sees(",") and not cursor.sees(")"):
+        when = next((when for when in actions if cursor.accept("ON", when)), None)
+        if when is None:
+            cursor.take()
+        elif cursor.peek().word in ("CASCADE", "SET"):
+            actions[when] = cursor.peek().word
+    return ForeignKey(columns, parent, parents, actions["DELETE"], actions["UPDATE"])
 
 
 def _key_parts(cursor: Cursor) -> list[str | None]:

@@ -99,16 +99,16 @@ def _value(data: bytes, budget: list[int], kind: int, at: int, end: int, depth: 
     """Return the value of this type that starts at `at` and ends before `end`; `budget` holds how many bytes may still be read."""
     reader = _READERS.get(kind)
     if reader is None:
-        _malformed(f"type {kind}, expected 0 to 12 or 15", at)
+        malformed(f"type {kind}, expected 0 to 12 or 15", at)
     return reader(data, budget, kind, at, end, depth)
 
 
 def _container(data: bytes, budget: list[int], kind: int, at: int, end: int, depth: int) -> Node:
     if depth >= DEPTH_MAX:
-        _malformed(f"more than {DEPTH_MAX} levels", at)
-    layout = _LAYOUTS[kind]
-    count, size, header = _head(data, layout, at, end)
-    _spend(budget, header, at)
+        malformed(f"more than {DEPTH_MAX} levels", at)
+    layout = LAYOUTS[kind]
+    count, size, header = read_head(data, layout, at, end)
+    spend(budget, header, at)
     stop, first = at + size, at + header - count * layout.entry.size
     keys = _keys(data, budget, layout, at, stop, at + header, count) if layout.keyed else None
     inline, faithful = layout.inline, True
@@ -118,7 +118,7 @@ def _container(data: bytes, budget: list[int], kind: int, at: int, end: int, dep
             values.append(inline[type_](raw))
             continue
         if raw < header:
-            _malformed(f"a value at offset {raw} inside the header of {header} bytes", at)
+            malformed(f"a value at offset {raw} inside the header of {header} bytes", at)
         value = _value(data, budget, type_, at + raw, stop, depth + 1)
         faithful = faithful and type(value) is str
         values.append(value)
@@ -127,14 +127,14 @@ def _container(data: bytes, budget: list[int], kind: int, at: int, end: int, dep
     return Holder(_joined(keys, [value if isinstance(value, str) else value.text for value in values]), keys, values)
 
 
-def _head(data: bytes, layout: Layout, at: int, end: int) -> tuple[int, int, int]:
+def read_head(data: bytes, layout: Layout, at: int, end: int) -> tuple[int, int, int]:
     """Return count of entries, size in bytes, and size of all that stands before keys and values."""
     if end - at < layout.head.size:
-        _malformed(f"{end - at} bytes left, expected {layout.head.size} of count and size", at)
+        malformed(f"{end - at} bytes left, expected {layout.head.size} of count and size", at)
     count, size = layout.head.unpack_from(data, at)
     header = layout.head.size + count * (layout.entry.size + (layout.key.size if layout.keyed else 0))
     if not header <= size <= end - at:
-        _malformed(f"size {size}, expected {header} to {end - at}", at)
+        malformed(f"size {size}, expected {header} to {end - at}", at)
     return count, size, header
 
 
@@ -146,14 +146,14 @@ def _keys(data: bytes, budget: list[int], layout: Layout, at: int, stop: int, lo
         first = at + offset
         left -= length
         if first < lowest or first + length > stop or left < 0:
-            _malformed(f"a key of {length} bytes at offset {offset}, outside its object or over another part", at)
+            malformed(f"a key of {length} bytes at offset {offset}, outside its object or over another part", at)
         key = data[first : first + length]
         if length <= before and (length < before or key <= previous):
-            _malformed(f"key {key!r:.80} after {previous!r:.80}, expected ascending keys", first)
+            malformed(f"key {key!r:.80} after {previous!r:.80}, expected ascending keys", first)
         try:
             keys.append(_key(key))
         except UnicodeDecodeError as error:
-            _malformed(f"{error.reason} in a key, expected UTF-8", first + error.start)
+            malformed(f"{error.reason} in a key, expected UTF-8", first + error.start)
         before, previous = length, key
     budget[0] = left
     return keys
@@ -172,17 +172,17 @@ def _joined(keys: list[str] | None, texts: list[str]) -> str:
 
 
 def _number(data: bytes, budget: list[int], kind: int, at: int, end: int, _: int) -> str:
-    form = _NUMBERS[kind]
+    form = NUMBERS[kind]
     if end - at < form.size:
-        _malformed(f"{end - at} bytes left, expected a number of {form.size}", at)
-    _spend(budget, form.size, at)
+        malformed(f"{end - at} bytes left, expected a number of {form.size}", at)
+    spend(budget, form.size, at)
     (value,) = form.unpack_from(data, at)
     return _double(value, at) if kind == DOUBLE else str(value)
 
 
 def _string(data: bytes, budget: list[int], _: int, at: int, end: int, __: int) -> str:
-    start, stop = _extent(data, at, end)
-    _spend(budget, stop - at, at)
+    start, stop = read_extent(data, at, end)
+    spend(budget, stop - at, at)
     return _text(data[start:stop], start)
 
 
@@ -191,34 +191,35 @@ def _literal_value(data: bytes, _: list[int], __: int, at: int, end: int, ___: i
 
 
 def _opaque(data: bytes, budget: list[int], _: int, at: int, end: int, __: int) -> Opaque:
-    start, stop = _extent(data, at + 1, end)
-    _spend(budget, stop - at, at)
+    start, stop = read_extent(data, at + 1, end)
+    spend(budget, stop - at, at)
     type_, payload = data[at], data[start:stop]
     return Opaque(_PRINT.get(type_, _base64)(payload, type_, at), type_, payload)
 
 
-def _extent(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_extent(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return start and end of the bytes whose length stands at `at`."""
     if at < end and data[at] < 0x80 and at + data[at] < end:
         return at + 1, at + 1 + data[at]
     length = 0
     for shift in range(0, 35, 7):
         if at >= end:
-            _malformed("the end, expected a length", at)
+            malformed("the end, expected a length", at)
         byte = data[at]
         at += 1
         length |= (byte & 0x7F) << shift
         if byte < 0x80:
             if length > end - at:
-                _malformed(f"{end - at} bytes left, expected {length}", at)
+                malformed(f"{end - at} bytes left, expected {length}", at)
             return at, at + length
-    return _malformed("a length of more than 5 bytes", at)
+    return malformed("a length of more than 5 bytes", at)
 
 
-def _spend(budget: list[int], size: int, at: int) -> None:
+def spend(budget: list[int], size: int, at: int) -> None:
+    """Take the bytes of one part from what may still be read. Raises MalformedLog when there are not so many."""
     budget[0] -= size
     if budget[0] < 0:
-        _malformed("parts that overlap", at)
+        malformed("parts that overlap", at)
 
 
 def _text(data: bytes, at: int) -> str:
@@ -228,7 +229,8 @@ def _text(data: bytes, at: int) -> str:
         raise MalformedLog(f"binary JSON: {error.reason}, expected UTF-8", where=f"JSON byte {at + error.start}") from None
 
 
-def _malformed(found: str, at: int) -> NoReturn:
+def malformed(found: str, at: int) -> NoReturn:
+    """Raise MalformedLog: what was found in the document, and at which of its bytes."""
     raise MalformedLog(f"binary JSON: {found}", where=f"JSON byte {at}")
 
 
@@ -244,7 +246,7 @@ def _double(value: float, at: int) -> str:
     text = repr(value)
     if "e" not in text and (abs(value) < 1e15 or not text.endswith(".0")):
         if not isfinite(value):
-            _malformed(f"double {text}, expected a finite one", at)
+            malformed(f"double {text}, expected a finite one", at)
         return text
     exact = Decimal(text).normalize()
     _, digits, _ = exact.as_tuple()
@@ -258,13 +260,13 @@ def _double(value: float, at: int) -> str:
 def _decimal(payload: bytes, _: int, at: int) -> str:
     """Return the digits: groups of 9 in 4 bytes, what is left over at either end in fewer; the first bit is set when positive."""
     if len(payload) < 2:
-        _malformed("a decimal without precision and scale", at)
+        malformed("a decimal without precision and scale", at)
     precision, scale = payload[0], payload[1]
     whole = precision - scale
     head, tail = _GROUP_BYTES[whole % 9] if whole >= 0 else 0, _GROUP_BYTES[scale % 9]
     size = head + whole // 9 * 4 + scale // 9 * 4 + tail
     if not (0 < precision <= DECIMAL_DIGITS_MAX and scale <= 30 and whole >= 0 and len(payload) == 2 + size):
-        _malformed(f"decimal({precision},{scale}) in {len(payload) - 2} bytes", at)
+        malformed(f"decimal({precision},{scale}) in {len(payload) - 2} bytes", at)
     flipped = bytes([payload[2] ^ 0x80]) + payload[3:]
     negative = payload[2] < 0x80
     if negative:
@@ -273,7 +275,7 @@ def _decimal(payload: bytes, _: int, at: int) -> str:
     for width, digits in [(head, whole % 9), *[(4, 9)] * (whole // 9 + scale // 9), (tail, scale % 9)]:
         number = int.from_bytes(flipped[start : start + width], "big")
         if number >= 10**digits:
-            _malformed(f"{number} as {digits} decimal digits", at)
+            malformed(f"{number} as {digits} decimal digits", at)
         groups += f"{number:0{digits}}" if digits else ""
         start += width
     return f"{'-' * negative}{groups[:whole].lstrip('0') or '0'}{'.' * (scale > 0)}{groups[whole:]}"
@@ -288,7 +290,7 @@ def _datetime(payload: bytes, _: int, at: int) -> str:
     days, clock = packed >> 41, packed >> 24 & 0x1FFFF
     year, month = divmod(days >> 5, 13)
     if packed < 0 or year > 9999 or clock >> 12 > 23:
-        _malformed(f"temporal value {packed}", at)
+        malformed(f"temporal value {packed}", at)
     return f'"{year:04}-{month:02}-{days & 31:02} {_clock(packed, clock, at)}"'
 
 
@@ -299,14 +301,14 @@ def _time(payload: bytes, _: int, at: int) -> str:
 
 def _packed(payload: bytes, at: int) -> int:
     if len(payload) != 8:
-        _malformed(f"a temporal value of {len(payload)} bytes, expected 8", at)
+        malformed(f"a temporal value of {len(payload)} bytes, expected 8", at)
     return int.from_bytes(payload, "little", signed=True)
 
 
 def _clock(packed: int, clock: int, at: int) -> str:
     hour, minute, second, micro = clock >> 12, clock >> 6 & 63, clock & 63, packed & 0xFFFFFF
     if hour > 838 or minute > 59 or second > 59 or micro > 999_999:
-        _malformed(f"temporal value {packed}", at)
+        malformed(f"temporal value {packed}", at)
     return f"{hour:02}:{minute:02}:{second:02}.{micro:06}"
 
 
@@ -399,13 +401,13 @@ _INLINE_SMALL: dict[int, Callable[[int], str]] = {
 _INLINE_LARGE = _INLINE_SMALL | {INT32: lambda raw: str((raw ^ 0x80000000) - 0x80000000), UINT32: str}
 _SMALL = (Struct("<HH"), Struct("<HH"), Struct("<BH"), _INLINE_SMALL)
 _LARGE = (Struct("<II"), Struct("<IH"), Struct("<BI"), _INLINE_LARGE)
-_LAYOUTS = {
+LAYOUTS = {
     SMALL_OBJECT: Layout(*_SMALL, keyed=True),
     LARGE_OBJECT: Layout(*_LARGE, keyed=True),
     SMALL_ARRAY: Layout(*_SMALL, keyed=False),
     LARGE_ARRAY: Layout(*_LARGE, keyed=False),
 }
-_NUMBERS = {
+NUMBERS = {
     INT16: Struct("<h"),
     UINT16: Struct("<H"),
     INT32: Struct("<i"),
@@ -415,8 +417,8 @@ _NUMBERS = {
     DOUBLE: Struct("<d"),
 }
 _READERS: dict[int, Callable[[bytes, list[int], int, int, int, int], Node]] = {
-    **dict.fromkeys(_LAYOUTS, _container),
-    **dict.fromkeys(_NUMBERS, _number),
+    **dict.fromkeys(LAYOUTS, _container),
+    **dict.fromkeys(NUMBERS, _number),
     LITERAL: _literal_value,
     STRING: _string,
     OPAQUE: _opaque,

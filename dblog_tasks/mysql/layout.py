@@ -2,19 +2,22 @@
 
 The bytes of a TABLE_MAP (without its table id) are the key: an event of a table nobody asked for costs one look-up. Names, keys
 and signedness come from the log's metadata; where it lacks them (binlog_row_metadata below FULL), from the schema, which must
-describe the same columns. Without either the rows cannot be read and the layout says why.
+describe the same columns. Without either the rows cannot be read and the layout says why. What describes another table (a schema
+of another time, a definition that changed inside the log) is not used: the log's own names are enough, where it has them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
-from dblog_tasks.errors import MalformedLog, SchemaMismatch
+from dblog_tasks.errors import MalformedLog, SchemaMismatch, UnsupportedLog
 from dblog_tasks.event import Column, Omission, Table
 from dblog_tasks.mysql import table_map as wire
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
-from dblog_tasks.mysql.rows import FIELDS, RowReader, Storage
+from dblog_tasks.mysql.row_versions import COLUMNS as VERSION_COLUMNS
+from dblog_tasks.mysql.rows import ADDRESSES, FIELDS, RowReader, Storage
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog, SchemaTable
@@ -27,9 +30,21 @@ NO_NAMES = Omission(
 NOT_IN_SCHEMA = Omission(
     "the schema has no such table", "give a --schema of the time of the log, or SET GLOBAL binlog_row_metadata=FULL for the future"
 )
-UNREAD_TYPE = "a column type that is not read yet"
+OTHER_SCHEMA = "the schema given is not of that time"
+UNREAD_TYPE = "a column type that is not read"
 OLD_TEMPORAL = Omission(
     "temporal columns in the format of before MySQL 5.6", "give --schema: the log does not say whether they have a fraction"
+)
+UNSIZED = Omission("rows event of a server before 5.1.18", "the log lacks the sizes of its columns: undo it by hand")
+SEQUENCE = Omission("a sequence moved on", "nothing is lost; ALTER SEQUENCE … RESTART where an old number is wanted")
+VERSIONED = "a table that looks system-versioned"
+
+logger = logging.getLogger(__name__)
+
+# The columns of every sequence of MariaDB, which logs its moves as rows.
+SEQUENCE_COLUMNS = (
+    *("next_not_cached_value", "minimum_value", "maximum_value", "start_value"),
+    *("increment", "cache_size", "cycle_option", "cycle_count"),
 )
 
 _INTEGERS = {wire.TINY: "tinyint", wire.SHORT: "smallint", wire.INT24: "mediumint", wire.LONG: "int", wire.LONGLONG: "bigint"}
@@ -52,8 +67,8 @@ _PLAIN = {
 }
 _BLOBS = {1: "tiny", 2: "", 3: "medium", 4: "long"}
 _TEXTUAL = wire.CHARACTER | {wire.ENUM, wire.SET}
+_SIZED = frozenset({wire.VARCHAR, wire.VAR_STRING, wire.VARCHAR_COMPRESSED, wire.STRING})
 _OLD_TEMPORALS = frozenset({wire.TIMESTAMP, wire.DATETIME, wire.TIME})
-_UNREAD_TYPES = frozenset({"uuid", "inet4", "inet6"})
 
 
 class Layout:
@@ -66,57 +81,88 @@ class Layout:
         map: what the log says.
         name: `(schema, table)`.
         table: columns with their names; None when there is a `problem`. After `prepare`.
+        storages: how the values of its columns lie in an image. After `prepare`.
         reader: reads its rows; None when there is a `problem`. After `prepare`.
+        ended: the column that ends a row of a system-versioned table; None for any other. After `prepare`.
         problem: why rows of this table cannot be read. After `prepare`.
+        images: for `images`, which makes and keeps there what events with fewer columns need.
     """
 
-    __slots__ = ("_prepared", "map", "name", "problem", "reader", "table")
+    __slots__ = ("_mariadb", "_prepared", "ended", "images", "map", "name", "problem", "reader", "storages", "table")
 
-    def __init__(self, table_map: wire.TableMap) -> None:
+    def __init__(self, table_map: wire.TableMap, *, mariadb: bool = False) -> None:
         self.map = table_map
         self.name = (table_map.schema, table_map.name)
         self.table: Table | None = None
+        self.storages: list[Storage] = []
         self.reader: RowReader | None = None
+        self.ended: int | None = None
         self.problem: Omission | None = None
+        self.images: dict[Any, Any] = {}
+        self._mariadb = mariadb
         self._prepared = False
 
     def prepare(self, catalog: Catalog | None, where: str) -> None:
-        """Find names and make the reader. Raises SchemaMismatch when the schema describes another table."""
+        """Find names and make the reader. Raises UnsupportedLog for a character set nobody knows, MalformedLog."""
         if not self._prepared:
             self.problem = self._prepare(catalog, where)
             self._prepared = True
 
     def _prepare(self, catalog: Catalog | None, where: str) -> Omission | None:
-        known = None if catalog is None else catalog.find(*self.name)
-        if known is None and not self.map.named:
-            return NO_NAMES if catalog is None else NOT_IN_SCHEMA
+        title = ".".join(self.name)
+        if not self.map.sized:
+            return UNSIZED
         strange = [column for column in self.map.columns if column.code not in FIELDS]
         if strange:
-            return Omission(UNREAD_TYPE, f"column type {strange[0].code} of {'.'.join(self.name)}")
-        self.table = self._from_log() if known is None else self._from_schema(known, where)
-        old = [column for column, logged in zip(self.table.columns, self.map.columns, strict=True) if logged.code in _OLD_TEMPORALS]
-        if old and known is None:
-            self.table = None
-            return OLD_TEMPORAL
-        if any("(" in column.type for column in old):
-            self.table = None
-            return Omission(UNREAD_TYPE, f"{old[0].name} {old[0].type} of {'.'.join(self.name)}, in the format of before MySQL 5.6")
-        odd = [column for column in self.table.columns if column.type in _UNREAD_TYPES]
-        if odd:
-            self.table = None
-            return Omission(UNREAD_TYPE, f"{odd[0].name} {odd[0].type} of {'.'.join(self.name)}")
+            return Omission(UNREAD_TYPE, f"column type {strange[0].code} of {title}")
+        table, problem = self._described(catalog, where)
+        if table is None or problem is not None:
+            return problem
+        if tuple(column.name for column in table.columns) == SEQUENCE_COLUMNS and self._mariadb:
+            return SEQUENCE
         try:
-            self.reader = RowReader(list(map(_storage, self.map.columns, self.table.columns)))
+            self.storages = [self._storage(*pair, where) for pair in zip(self.map.columns, table.columns, strict=True)]
+            self.reader = RowReader(self.storages)
         except ValueError as error:
-            raise MalformedLog(f"a column of table {'.'.join(self.name)} that no server makes: {error}", where=where) from None
+            raise MalformedLog(f"a column of table {title} that no server makes: {error}", where=where) from None
+        self.table = table
         return None
 
-    def _from_log(self) -> Table:
-        columns = tuple(
-            Column(column.name or "", _type_name(column), bool(column.unsigned), column.charset or "", column.labels or ())
-            for column in self.map.columns
-        )
-        return Table(*self.name, columns, self.map.key or ())
+    def _described(self, catalog: Catalog | None, where: str) -> tuple[Table | None, Omission | None]:
+        """Return the table by the schema or, where that lacks or does not fit it, by the log; or why neither describes it."""
+        title = ".".join(self.name)
+        known = None if catalog is None else catalog.find(*self.name)
+        if known is not None:
+            try:
+                table = self._from_schema(known, where)
+                self.ended = known.ended
+            except SchemaMismatch as error:
+                if not self.map.named:
+                    return None, Omission(OTHER_SCHEMA, f"{error.what}; {error.hint}")
+                logger.warning("%s; the log's own description is used", error)
+            else:
+                return table, None
+        if not self.map.named:
+            return None, NO_NAMES if catalog is None else NOT_IN_SCHEMA
+        if any(column.code in _OLD_TEMPORALS for column in self.map.columns):
+            return None, OLD_TEMPORAL
+        if self._mariadb and tuple(column.name for column in self.map.columns[-2:]) == VERSION_COLUMNS:
+            return None, Omission(VERSIONED, f"give --schema: only that says whether {title} is WITH SYSTEM VERSIONING")
+        return self._from_log(where), None
+
+    def _from_log(self, where: str) -> Table:
+        columns = []
+        for column in self.map.columns:
+            charset = self._charset(column, column.name or "", where)
+            columns.append(Column(column.name or "", _type_name(column), bool(column.unsigned), charset, column.labels or ()))
+        return Table(*self.name, tuple(columns), self.map.key or ())
+
+    def _charset(self, column: wire.WireColumn, name: str, where: str) -> str:
+        try:
+            return column.charset or ""
+        except UnsupportedLog as error:
+            what = f"table {'.'.join(self.name)}, column {name}: {error.what}"
+            raise UnsupportedLog(what, where=where, hint=f"give --schema; {error.hint}") from None
 
     def _from_schema(self, known: SchemaTable, where: str) -> Table:
         known.check([(column.code, column.meta) for column in self.map.columns], where)
@@ -124,6 +170,15 @@ class Layout:
         for ours, theirs in zip(self.map.columns, table.columns, strict=True):
             _agree(".".join(self.name), theirs, ours, where)
         return Table(*self.name, table.columns, table.key)
+
+    def _storage(self, column: wire.WireColumn, known: Column, where: str) -> Storage:
+        if column.code in _OLD_TEMPORALS:
+            digits = known.type.partition("(")[2].rstrip(")")
+            return Storage(column.code, int(digits or 0))
+        charset = known.charset if column.code in _TEXTUAL else ""
+        if known.type in ADDRESSES:
+            charset = known.type
+        return Storage(column.code, column.meta, known.unsigned, charset or self._charset(column, known.name, where) or "binary")
 
 
 def _agree(table: str, theirs: Column, ours: wire.WireColumn, where: str) -> None:
@@ -142,11 +197,6 @@ def _agree(table: str, theirs: Column, ours: wire.WireColumn, where: str) -> Non
             )
 
 
-def _storage(column: wire.WireColumn, known: Column) -> Storage:
-    charset = known.charset if column.code in _TEXTUAL else ""
-    return Storage(column.code, column.meta, known.unsigned, charset or column.charset or "binary")
-
-
 def _type_name(column: wire.WireColumn) -> str:
     """Return the SQL type of a column that only the log describes."""
     plain = _PLAIN.get(column.code)
@@ -159,9 +209,10 @@ def _type_name(column: wire.WireColumn) -> str:
     if column.code == wire.BIT:
         return f"bit({column.meta})"
     binary = column.charset in (None, "binary")
-    if column.code in (wire.VARCHAR, wire.VAR_STRING, wire.STRING):
+    if column.code in _SIZED:
         name = "char" if column.code == wire.STRING else "varchar"
-        size = column.meta if binary else column.meta // BYTES_PER_CHARACTER[column.charset or ""]
+        meta = column.meta - (column.code == wire.VARCHAR_COMPRESSED)  # one byte is for how it is compressed
+        size = meta if binary else meta // BYTES_PER_CHARACTER[column.charset or ""]
         return f"{'binary' if name == 'char' else 'varbinary'}({size})" if binary else f"{name}({size})"
     return _BLOBS.get(column.meta, "") + ("blob" if binary else "text")
 
@@ -179,5 +230,5 @@ class Layouts:
         if found is None:
             if len(self._layouts) >= LAYOUTS_MAX:
                 self._layouts.clear()
-            found = self._layouts[body] = Layout(wire.read_table_map(body, where, mariadb=self._mariadb))
+            found = self._layouts[body] = Layout(wire.read_table_map(body, where, mariadb=self._mariadb), mariadb=self._mariadb)
         return found

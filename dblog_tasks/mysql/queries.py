@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import re
+from typing import NamedTuple
 
-BEGIN, COMMIT, ROLLBACK, ROLLBACK_TO, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
+BEGIN, COMMIT, ROLLBACK, SAVEPOINT, ROLLBACK_TO, XA_START, XA_END, XA_COMMIT, XA_ROLLBACK = (
     "begin",
     "commit",
     "rollback",
+    "savepoint",
     "rollback to",
     "xa start",
     "xa end",
@@ -29,7 +31,7 @@ KINDS: Mapping[str, str] = {
     "ROLLBACK": ROLLBACK,
     "ROLLBACK TO": ROLLBACK_TO,
     "ROLLBACK WORK TO": ROLLBACK_TO,
-    "SAVEPOINT": NOTHING,
+    "SAVEPOINT": SAVEPOINT,
     "RELEASE SAVEPOINT": NOTHING,
     "XA START": XA_START,
     "XA BEGIN": XA_START,
@@ -67,6 +69,36 @@ def classify(text: bytes) -> str:
         if kind:
             return kind
     return DATA
+
+
+_NAME = re.compile(rb"(?:SAVEPOINT|TO)\s+(?!SAVEPOINT\s)(`(?:[^`]|``)+`|[^\s;`]+)\s*;?\s*\Z", re.IGNORECASE)
+# As servers write it: gtrid and bqual as hexadecimal digits, then the number of the format; people may leave out what is empty.
+_XA_ID = re.compile(rb"XA\s+[A-Za-z]+\s+X'([0-9A-Fa-f]*)'(?:\s*,\s*X'([0-9A-Fa-f]*)'(?:\s*,\s*([0-9]{1,20}))?)?", re.IGNORECASE)
+
+
+def savepoint(text: bytes) -> bytes | None:
+    """Return the name a SAVEPOINT or ROLLBACK TO gives, names of equal letters as one; None when it cannot be told."""
+    found = _NAME.search(text[:HEAD])
+    return found[1].strip(b"`").upper() if found and found[1].isascii() else None
+
+
+class XaId(NamedTuple):
+    """What tells an XA transaction from the others that are open with it."""
+
+    format_id: int
+    gtrid: bytes
+    bqual: bytes
+
+    def __str__(self) -> str:
+        return f"X'{self.gtrid.hex()}',X'{self.bqual.hex()}',{self.format_id}"
+
+
+def xa_id(text: bytes) -> XaId | None:
+    """Return the id an XA statement names; None when it is not written as servers write it."""
+    found = _XA_ID.search(text[:HEAD])
+    if found is None or len(found[1]) % 2 or len(found[2] or b"") % 2:
+        return None
+    return XaId(int(found[3] or 1) & 0xFFFF_FFFF, bytes.fromhex(found[1].decode()), bytes.fromhex((found[2] or b"").decode()))
 
 
 def starts_transaction(text: bytes) -> bool:

@@ -13,19 +13,21 @@ Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
 A row is read by straight-line code that is generated for its table layout and for the NULL bitmap at hand, so that neighbours
 of fixed width come out of one Struct and no column asks whether it is NULL. Rows whose bitmap stays rare are read eight columns
 at a time, by code for the byte of the bitmap that is theirs. Generated source holds numbers and our own names
-only, never a name from the log.
+only, never a name from the log. Where there is compiled code (`native`), it reads the rows, and the generated code what is odd.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from struct import Struct, error as StructError
 from typing import Any, NamedTuple
 
 from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Row, RowPair
-from dblog_tasks.mysql import table_map as wire, values
+from dblog_tasks.mysql import native, table_map as wire, values
 from dblog_tasks.mysql.charsets import decode_text
 from dblog_tasks.mysql.json_binary import json_value
 
@@ -36,6 +38,7 @@ COMPILED_MAX = 64  # bitmaps with code of their own, a layout
 Add = Callable[[RowPair], None]
 Run = Callable[[bytes, int, int, Add], int]
 Image = Callable[[bytes, int], tuple[Row, int]]
+_UNREADABLE = (StructError, IndexError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,9 @@ class Storage:
     """How a column's values lie in an image.
 
     Attributes:
-        code, meta: type and its metadata as the log has them.
+        code, meta: type and its metadata as the log has them; of a temporal of before MySQL 5.6 the digits of its fraction.
         unsigned: integers are unsigned.
-        charset: of text; `binary` for bytes.
+        charset: of text; `binary` for bytes; `uuid`, `inet4`, `inet6` for bytes that are written as such.
     """
 
     code: int
@@ -125,8 +128,16 @@ def _decimal(storage: Storage) -> Field:
     return Field(f"{values.decimal_size(precision, scale)}s", "decimal{n}[{0}]", names={"decimal{n}": memo})
 
 
-def _fixed(width: int, function: Callable[[bytes], Any]) -> Callable[[Storage], Field]:
-    return lambda storage: Field(f"{width}s", "fixed{n}({0})", names={"fixed{n}": function})
+def _old(
+    widths: Sequence[int], whole: Callable[[bytes], str], fraction: Callable[[int], Callable[[bytes], str]]
+) -> Callable[[Storage], Field]:
+    """A temporal of before MySQL 5.6; `widths` by digits of its fraction."""
+
+    def make(storage: Storage) -> Field:
+        digits = _digits(storage)
+        return Field(f"{widths[digits]}s", "fixed{n}({0})", names={"fixed{n}": fraction(digits) if digits else whole})
+
+    return make
 
 
 def _text(storage: Storage, length_bytes: int) -> Field:
@@ -139,6 +150,13 @@ def _text(storage: Storage, length_bytes: int) -> Field:
     return Field(letters, "text{n}({data})", size, {"text{n}": _decoder(storage.charset)})
 
 
+def _unpacked(storage: Storage, length_bytes: int) -> Field:
+    """A compressed column: most values are whole only after they were inflated."""
+    letters, size = _LENGTHS[length_bytes]
+    decode = _decoder(storage.charset) if storage.charset != "binary" else bytes
+    return Field(letters, "text{n}(inflate({data}))", size, {"text{n}": decode, "inflate": values.inflate_column})
+
+
 def _decoder(charset: str) -> Callable[[bytes], str | bytes]:
     return lambda data: decode_text(data, charset)
 
@@ -147,16 +165,37 @@ def _varchar(storage: Storage) -> Field:
     return _text(storage, 1 if storage.meta < 256 else 2)
 
 
+def _varchar_compressed(storage: Storage) -> Field:
+    return _unpacked(storage, 1 if storage.meta < 256 else 2)
+
+
 def _char(storage: Storage) -> Field:
-    """CHAR without its trailing blanks; BINARY without its trailing zeros, which are put back."""
+    """CHAR without its trailing blanks; BINARY without its trailing zeros, which are put back, and the like of it."""
+    written = ADDRESSES.get(storage.charset)
+    if written:
+        value = "address{n}({data}.ljust(%d, zero))" % storage.meta
+        return Field("B", value, "{0}", {"zero": b"\0", "address{n}": _sized(storage.meta, written)})
     made = _varchar(storage)
     return made._replace(value="{data}.ljust(%d, zero)" % storage.meta, names={"zero": b"\0"}) if storage.charset == "binary" else made
+
+
+def _sized(size: int, written: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    def read(data: bytes) -> str:
+        if len(data) != size:
+            raise ValueError(f"{len(data)} bytes, expected {size}")
+        return written(data)
+
+    return read
+
+
+# What stands for a character set where bytes are written in a form of their own.
+ADDRESSES: Mapping[str, Callable[[bytes], str]] = {"uuid": values.uuid_text, "inet4": values.inet4_text, "inet6": values.inet6_text}
 
 
 def _blob(storage: Storage) -> Field:
     if not 1 <= storage.meta <= 4:
         raise ValueError(f"a blob whose length has {storage.meta} bytes")
-    return _text(storage, storage.meta)
+    return (_unpacked if storage.code == wire.BLOB_COMPRESSED else _text)(storage, storage.meta)
 
 
 def _bytes(storage: Storage) -> Field:
@@ -186,7 +225,7 @@ def _bit(storage: Storage) -> Field:
     return Field(f"{(storage.meta + 7) // 8}s", "be({0})", names={"be": _big})
 
 
-# Column type -> how to read it. TYPED_ARRAY never stands in a log; compressed columns (140, 141) are not read yet.
+# Column type -> how to read it. TYPED_ARRAY never stands in a log: the server leaves such hidden columns out.
 FIELDS: Mapping[int, Callable[[Storage], Field]] = {
     **dict.fromkeys(_INTEGERS, _integer),
     wire.INT24: _int24,
@@ -198,14 +237,15 @@ FIELDS: Mapping[int, Callable[[Storage], Field]] = {
     wire.DATETIME2: _temporal(5, values.datetime2_reader),
     wire.TIMESTAMP2: _temporal(4, values.timestamp2_reader),
     wire.TIME2: _temporal(3, values.time2_reader),
-    wire.DATETIME: _fixed(8, values.old_datetime),
-    wire.TIMESTAMP: _fixed(4, values.old_timestamp),
-    wire.TIME: _fixed(3, values.old_time),
+    wire.DATETIME: _old((8, 6, 6, 7, 7, 7, 8), values.old_datetime, values.hires_datetime_reader),
+    wire.TIMESTAMP: _old((4, 5, 5, 6, 6, 7, 7), values.old_timestamp, values.hires_timestamp_reader),
+    wire.TIME: _old((3, 4, 4, 5, 5, 5, 6), values.old_time, values.hires_time_reader),
     wire.NEWDECIMAL: _decimal,
     wire.VARCHAR: _varchar,
     wire.VAR_STRING: _varchar,
+    wire.VARCHAR_COMPRESSED: _varchar_compressed,
     wire.STRING: _char,
-    **dict.fromkeys((wire.TINY_BLOB, wire.BLOB, wire.MEDIUM_BLOB, wire.LONG_BLOB), _blob),
+    **dict.fromkeys((wire.TINY_BLOB, wire.BLOB, wire.MEDIUM_BLOB, wire.LONG_BLOB, wire.BLOB_COMPRESSED), _blob),
     wire.ENUM: _enum,
     wire.SET: _set,
     wire.BIT: _bit,
@@ -213,6 +253,21 @@ FIELDS: Mapping[int, Callable[[Storage], Field]] = {
     wire.GEOMETRY: _bytes,
     wire.VECTOR: _bytes,
 }
+
+
+def _native_column(storage: Storage, made: Field) -> native.Column:
+    """Return a column for the compiled reader; what that does not know is read by our expression over the bytes of the value."""
+    known = None if storage.charset in ADDRESSES else native.column(storage)
+    if known is not None:
+        return known
+    layout, value = Struct("<" + made.letters), made.value.replace("{n}", "")
+    names = {name.replace("{n}", ""): thing for name, thing in made.names.items()} | {"unpack": layout.unpack}
+    if made.size:
+        source = f"lambda data: {value.format(data='data')}"
+    else:
+        parts = [f"parts[{part}]" for part in range(len(layout.unpack(bytes(layout.size))))]
+        source = f"lambda data: (lambda parts: {value.format(*parts)})(unpack(data))"
+    return "sized" if made.size else "fixed", layout.size, 0, eval(source, names)  # noqa: S307 - our own names, as below
 
 
 class RowReader:
@@ -226,18 +281,34 @@ class RowReader:
         self._width = (len(columns) + 7) // 8
         self._runs: dict[str, dict[bytes, Run]] = {INSERT: {}, UPDATE: {}, DELETE: {}}
         self._seen: dict[tuple[str, bytes], int] = {}
-        self.image = _whole_image(self._fields)
+        self._native = native.readers(list(map(_native_column, columns, self._fields))) if native.available() else None
+
+    @cached_property
+    def _image(self) -> Image:
+        return _whole_image(self._fields)
+
+    def image(self, data: bytes, at: int) -> tuple[Row, int]:
+        """Return the image at `at` and where it ends. Raises what code for bytes raises; past the end of `data` is no error."""
+        if self._native is not None:
+            with suppress(MalformedLog, *_UNREADABLE):  # as in `read`
+                return self._native.image(data, at)
+        return self._image(data, at)
 
     def read(self, operation: str, data: bytes, at: int, end: int, where: str) -> list[RowPair]:
         """Return the rows between `at` and `end`. Raises MalformedLog when they do not end there exactly."""
+        if self._native is not None:
+            with suppress(MalformedLog, *_UNREADABLE):  # what is odd is judged below
+                return self._native.rows[operation](data, at, end)
         rows: list[RowPair] = []
         add, runs, width = rows.append, self._runs[operation], self._width
         try:
             while at < end:
                 run = runs.get(data[at : at + width])
                 at = run(data, at, end, add) if run else self._rare(operation, data, at, add)
-        except (StructError, IndexError, ValueError, OverflowError) as error:
+        except _UNREADABLE as error:
             raise MalformedLog(f"a row cannot be read: {error}", where=where) from None
+        except MalformedLog as error:  # inside a value, whose own place says nothing
+            raise MalformedLog(f"a row cannot be read: {error.what}", where=where) from None
         if at != end:
             raise MalformedLog(f"rows end {at - end} bytes after their event", where=where)
         return rows
@@ -249,11 +320,11 @@ class RowReader:
             key = (operation, nulls)
             self._seen[key] = seen = self._seen.get(key, 0) + 1
             if seen >= RARE:
-                runs[nulls] = _Source(self._fields, nulls, self.image).run(operation)
+                runs[nulls] = _Source(self._fields, nulls, self._image).run(operation)
             if seen >= RARE or len(self._seen) > values.MEMO_MAX:
                 self._seen.clear()
-        before, at = (None, at) if operation == INSERT else self.image(data, at)
-        after, at = (None, at) if operation == DELETE else self.image(data, at)
+        before, at = (None, at) if operation == INSERT else self._image(data, at)
+        after, at = (None, at) if operation == DELETE else self._image(data, at)
         add((before, after))
         return at
 

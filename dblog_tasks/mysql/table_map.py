@@ -11,7 +11,8 @@ Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
     bitmap  columns that can be NULL, lowest bit first
     then    optional metadata: type, length, value (binlog_row_metadata=MINIMAL, FULL)
 
-A number marked length is a length-encoded integer.
+A number marked length is a length-encoded integer. Servers before 5.1.18 end after the type codes: how wide a CHAR is, and so
+where the next value begins, is then nowhere in the log. After a type that is not known no metadata can be told apart.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ METADATA_SIZE: Mapping[int, int] = {
     GEOMETRY: 1,
     VECTOR: 1,
 }
+KNOWN = frozenset({*METADATA_SIZE, DECIMAL, TINY, SHORT, LONG, NULL, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETIME, YEAR, NEWDATE})
 NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR})  # what has a bit of signedness; YEAR too
 _BLOBS = {TINY_BLOB, BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED}
 CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, VARCHAR_COMPRESSED, VECTOR, *_BLOBS})  # what has a collation; VECTOR too
@@ -90,13 +92,22 @@ class WireColumn:
 
 @dataclass(frozen=True, slots=True)
 class TableMap:
-    """A table as the log has it. `key`: indexes of the primary key's columns; None: the log does not say."""
+    """A table as the log has it.
+
+    Attributes:
+        schema, name: of the table.
+        columns: in the order of the rows.
+        key: indexes of the primary key's columns; None: the log does not say.
+        named: it has column names, and with them all of binlog_row_metadata=FULL.
+        sized: it has the columns' metadata; servers before 5.1.18 left it out.
+    """
 
     schema: str
     name: str
     columns: tuple[WireColumn, ...]
     key: tuple[int, ...] | None = None
     named: bool = field(default=False)
+    sized: bool = True
 
 
 def read_table_map(body: bytes, where: str, *, mariadb: bool = False) -> TableMap:
@@ -117,6 +128,8 @@ def _read(body: bytes, optional: Mapping[int, Fact]) -> TableMap:
     if count > COLUMNS_MAX:
         raise ValueError(f"{count} columns, expected at most {COLUMNS_MAX}")
     codes, at = _take(body, at, count)
+    if at == len(body) and count:
+        return TableMap(schema, table, tuple(WireColumn(code, 0, nullable=True) for code in codes), sized=False)
     size, at = read_length(body, at)
     metadata, at = _take(body, at, size)
     nulls, at = _take(body, at, (count + 7) // 8)
@@ -168,8 +181,12 @@ def _take(body: bytes, at: int, size: int) -> tuple[bytes, int]:
 
 def _types(codes: bytes, metadata: bytes) -> Iterator[tuple[int, int]]:
     """Yield type code and metadata a column; metadata is u16 little-endian but for two bytes that mean two things."""
-    at = 0
+    at, strange = 0, False
     for code in codes:
+        strange = strange or code not in KNOWN
+        if strange:
+            yield code, 0
+            continue
         size = METADATA_SIZE.get(code, 0)
         data, at = _take(metadata, at, size)
         if code in (STRING, ENUM, SET):

@@ -9,7 +9,10 @@
     any other event outside of these                        itself
 
 A group cut by the end of the file, a rotation or the next GTID was not committed. Until its end is known its bytes are held,
-beyond HELD_MAX in a temporary file.
+beyond HELD_MAX in a temporary file; those of a compressed payload as they are, opened when they are gone through.
+
+Rows of tables without transactions are logged apart from a transaction's (`engines_apart`). So what the log takes back, up to a
+savepoint or as a whole, was taken back as far as it stands in rows.
 """
 
 from __future__ import annotations
@@ -18,23 +21,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 import tempfile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from weakref import finalize
 
 from dblog_tasks import ledger as words
 from dblog_tasks.errors import MalformedLog, UnsupportedLog
 from dblog_tasks.event import Omission, Position, Transaction
-from dblog_tasks.mysql import binlog, bodies, queries
+from dblog_tasks.mysql import binlog, bodies, payload, queries
 from dblog_tasks.mysql.layout import LAYOUTS_MAX, Layout, Layouts
 from dblog_tasks.mysql.rows import DELETE, INSERT, UPDATE
 
+if TYPE_CHECKING:
+    from dblog_tasks.mysql.xa import Outcome
+
 HELD_MAX = 64 << 20  # bytes of one transaction held in memory
 STATEMENTS_MAX, STATEMENT_MAX = 3, 400  # texts a transaction keeps, characters each
+SAVEPOINTS_MAX = 1000  # savepoints, and ranges that were taken back, a transaction keeps; with more it is not undone
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 NOT_COMMITTED = Omission(words.NOT_COMMITTED, "give the next log file too")
-PREPARED = Omission("prepared XA transaction", "its COMMIT or ROLLBACK is a transaction of its own")
+PREPARED = Omission(words.PREPARED, "its COMMIT or ROLLBACK is not in these logs: give the next ones, or see XA RECOVER")
 ROLLED_BACK_IN_PART = Omission("rolled back in part (ROLLBACK TO SAVEPOINT)", "the log has changes that were taken back: undo it by hand")
+HEADLESS = Omission("the beginning of the transaction is not in this file", "undo it by hand: a relay log can divide a transaction")
 ROLLED_BACK = Omission("rolled back", "changes to tables without transactions were kept: undo them by hand")
 
 # Rows events by type: the operation of their rows.
@@ -54,14 +62,13 @@ ROWS: Mapping[int, str] = {
     binlog.DELETE_ROWS_COMPRESSED: DELETE,
 }
 # What may have changed any table: the operation of such an event.
-STATEMENT, DEFINITION, INCIDENT, PAYLOAD = "statement", "definition", "incident", "payload"
+STATEMENT, DEFINITION, INCIDENT = "statement", "definition", "incident"
 WHOLE: Mapping[int, str] = {
     6: STATEMENT,
     10: STATEMENT,
     12: STATEMENT,
     binlog.EXECUTE_LOAD_QUERY: STATEMENT,
     binlog.INCIDENT: INCIDENT,
-    binlog.TRANSACTION_PAYLOAD: PAYLOAD,
 }
 _QUERY_OPERATIONS = {queries.DATA: STATEMENT, queries.DEFINITION: DEFINITION}
 _GTIDS = frozenset({binlog.GTID, binlog.ANONYMOUS_GTID, binlog.GTID_TAGGED, binlog.MARIADB_GTID})
@@ -82,6 +89,7 @@ _ALONE = frozenset(
 
 
 Touch = tuple[Layout | None, str, int]
+NO_GTID = bodies.Gtid("")
 
 
 class Group:
@@ -92,7 +100,27 @@ class Group:
         time: commit time in microseconds since 1970, else that of its last event.
         touched: how many events by layout, operation and type; layout None for what may change any table.
         problem: why it cannot be undone as a whole.
+        packed: name of the file when a compressed payload is in it, else empty.
+        xa: id of the XA transaction it prepares, or ends in another transaction's place; None when it does neither.
+        commits: it ends that by a commit.
+        outcome: GTID of that transaction's end, where the log has one.
+        taken_back: ranges of its events, by their number from 0 on, whose rows were rolled back: `touched` leaves them out.
+        rows_taken_back: how many rows events these are.
     """
+
+    # What few transactions have, and most leave as it is here.
+    problem: Omission | None
+    xid = thread = 0
+    packed = outcome = ""
+    xa: queries.XaId | None = None
+    commits = rolled_back_in_part = headless = False
+    taken_back: tuple[tuple[int, int], ...] = ()
+    rows_taken_back = 0
+    also_touched: tuple[str, ...] = ()
+    _savepoints: dict[bytes, tuple[int, dict[Touch, int]]] | None = None
+    _spilled: IO[bytes] | None = None
+    _spilled_start = 0
+    _info: Transaction | None = None
 
     def __init__(self, start: int) -> None:
         self.id: str | None = None
@@ -101,18 +129,11 @@ class Group:
         self.time = 0
         self.count = 0
         self.touched: dict[Touch, int] = {}
-        self.problem: Omission | None = NOT_COMMITTED
-        self.gtid = bodies.Gtid("")
-        self.xid = 0
-        self.thread = 0
-        self.rolled_back_in_part = False
+        self.problem = NOT_COMMITTED
+        self.gtid = NO_GTID
         self.statements: list[str] = []
-        self.also_touched: tuple[str, ...] = ()
         self._frames: list[binlog.Frame] = []
         self._held = 0
-        self._spilled: IO[bytes] | None = None
-        self._spilled_start = 0
-        self._info: Transaction | None = None
 
     def add(self, frame: binlog.Frame) -> None:
         """Take in the next event."""
@@ -137,7 +158,50 @@ class Group:
             self._spilled.write(Struct("<I").pack(frame.size - (frame.body_end - frame.at)) + frame.raw)
         self._frames, self._held = [], 0
 
+    def save(self, name: bytes) -> None:
+        """Keep a savepoint."""
+        self._savepoints = {} if self._savepoints is None else self._savepoints
+        if name in self._savepoints or len(self._savepoints) < SAVEPOINTS_MAX:
+            self._savepoints[name] = self.count, dict(self.touched)
+
+    def saved(self, name: bytes) -> tuple[int, dict[Touch, int]] | None:
+        """Return how many events came before a savepoint and what they touched; None when it was not kept."""
+        return self._savepoints.get(name) if self._savepoints else None
+
+    def take_back(self, start: int, touched: dict[Touch, int]) -> None:
+        """Note that the rows of all events from number `start` on were rolled back; `touched` is what was touched before them."""
+        self.taken_back = (*(found for found in self.taken_back if found[0] < start), (start, self.count))
+        rows = {touch: count for touch, count in self.touched.items() if touch[2] in ROWS}
+        kept = {touch: count for touch, count in touched.items() if touch in rows}
+        self.rows_taken_back += sum(rows.values()) - sum(kept.values())
+        self.touched = {touch: count for touch, count in self.touched.items() if touch not in rows} | kept
+
+    def end_with(self, outcome: Outcome) -> None:
+        """Take in how the transaction that was prepared here ended: its time is that of its commit."""
+        self.problem, self.outcome, self.time = None, outcome.gtid, outcome.time
+        if not outcome.committed:
+            self.take_back(0, {})
+
+    def standing(self) -> Iterator[binlog.Frame]:
+        """Yield the events but the rows that were taken back."""
+        for number, frame in enumerate(self):
+            if frame.type not in ROWS or not any(start <= number < end for start, end in self.taken_back):
+                yield frame
+
     def __iter__(self) -> Iterator[binlog.Frame]:
+        """All events; what a compressed payload holds before the event that holds it, as positions have it."""
+        if not self.packed:
+            return self.outer()
+        return self._opened()
+
+    def _opened(self) -> Iterator[binlog.Frame]:
+        for frame in self.outer():
+            if frame.type == binlog.TRANSACTION_PAYLOAD:
+                yield from payload.events(frame, self.packed)
+            yield frame
+
+    def outer(self) -> Iterator[binlog.Frame]:
+        """Yield the events as they lie in the log."""
         if self._spilled is not None:
             self._spilled.seek(0)
             yield from _spilled_frames(self._spilled, self._spilled_start)
@@ -150,7 +214,7 @@ class Group:
 
     def names(self, file: str) -> tuple[str, ...]:
         """Return all that the transaction can be named by."""
-        named = (self.gtid.gtid, f"{file}:{self.start}", str(self.xid) if self.xid else "")
+        named = (self.gtid.gtid, f"{file}:{self.start}", str(self.xid) if self.xid else "", str(self.xa) if self.xa else "", self.outcome)
         return () if self.id is None else tuple(name for name in named if name)
 
     def info(self, file: str) -> Transaction | None:
@@ -195,6 +259,11 @@ def _until_error(frames: Iterable[binlog.Frame], errors: list[MalformedLog | Uns
         errors.append(error)
 
 
+def engines_apart(version: str) -> bool:
+    """Return whether a server of this version logs rows of tables without transactions apart from transactions: all from 5.5.9 on."""
+    return not version or binlog.version_numbers(version) >= (5, 5, 9)
+
+
 class Gatherer:
     """Puts the frames of one file into groups.
 
@@ -202,8 +271,10 @@ class Gatherer:
     when a group's frames are gone through again.
     """
 
-    def __init__(self, file: str, layouts: Layouts) -> None:
+    def __init__(self, file: str, layouts: Layouts, version: str = "") -> None:
+        """`version` is that of the server; empty: any of today's."""
         self._file = file
+        self._engines_apart = engines_apart(version)
         self._layouts = layouts
         self._maps: dict[bytes, Layout] = {}
         self._group: Group | None = None
@@ -238,8 +309,8 @@ class Gatherer:
             if frame.body_end - frame.at < binlog.HEADER_SIZE + 8:
                 raise MalformedLog("a rows event ends before its table id and flags", where=f"{self._file}:{frame.start}")
             group.touch((self.layout_of(frame), ROWS[kind], kind))
-            if not self._open and frame.data[frame.at + binlog.HEADER_SIZE + 6] & 1:  # last of its statement, and no BEGIN before
-                return _COMMITTED
+            if not self._open:
+                return self._without_begin(group, frame)
         elif kind == binlog.XID:
             group.xid = self._body(frame).xid
             return _COMMITTED
@@ -251,9 +322,11 @@ class Gatherer:
             self._gtid(group, self._body(frame))
         elif kind in WHOLE:
             group.touch((None, WHOLE[kind], kind))
-            return _COMMITTED if kind == binlog.TRANSACTION_PAYLOAD or not self._open else None
+            return None if self._open else _COMMITTED
+        elif kind == binlog.TRANSACTION_PAYLOAD:
+            return self._payload(group, frame)
         elif kind == binlog.XA_PREPARE:
-            return _COMMITTED if self._body(frame).one_phase else PREPARED
+            return self._prepare(group, self._body(frame))
         elif kind not in binlog.EVENT_NAMES and not frame.flags & binlog.FLAG_IGNORABLE:
             raise UnsupportedLog(
                 f"event type {kind} is not known: it may change anything",
@@ -263,6 +336,32 @@ class Gatherer:
         elif not self._open and kind not in _BEFORE_STATEMENT:
             return _COMMITTED
         return None
+
+    def _without_begin(self, group: Group, frame: binlog.Frame) -> Omission | None:
+        """Rows outside of a transaction: old servers log such, of newer ones it is the rest of one that another file begins."""
+        if not self._engines_apart:
+            return _COMMITTED if frame.data[frame.at + binlog.HEADER_SIZE + 6] & 1 else None  # ends with its statement
+        self._open = group.headless = True
+        return None
+
+    def _payload(self, group: Group, frame: binlog.Frame) -> Omission | None:
+        """Take in what a compressed payload holds; a transaction that ends in it ends with it."""
+        group.packed = self._file
+        group.count -= 1  # the payload comes behind what it holds
+        ending: Omission | None = None
+        for inner in payload.events(frame, self._file):
+            if ending is not None:
+                raise MalformedLog("a compressed transaction goes on after its end", where=f"{self._file}:{frame.start}")
+            group.count += 1
+            ending = self._take(group, inner, inner.type)
+        group.count += 1
+        return ending
+
+    def _prepare(self, group: Group, prepared: bodies.XaPrepare) -> Omission:
+        if prepared.one_phase:
+            return _COMMITTED
+        group.xa = queries.XaId(prepared.format_id, prepared.gtrid, prepared.bqual)
+        return PREPARED
 
     def _gtid(self, group: Group, gtid: bodies.Gtid) -> None:
         group.gtid, group.thread = gtid, gtid.thread
@@ -284,11 +383,27 @@ class Gatherer:
             group.touch((None, _QUERY_OPERATIONS[kind], frame.type))
             group.say(query.text)
             self._open = self._open or queries.starts_transaction(query.text)
-        group.rolled_back_in_part |= kind == queries.ROLLBACK_TO
+        elif kind in _TAKES_BACK:
+            self._take_back(group, kind, query.text)
+        if kind in _XA_ENDS and not (group.touched or group.rows_taken_back):
+            group.xa, group.commits = queries.xa_id(query.text), kind == queries.XA_COMMIT
         ending = _ENDINGS.get(kind)
         if ending is not None:
             return ending
         return None if self._open else _COMMITTED
+
+    def _take_back(self, group: Group, kind: str, text: bytes) -> None:
+        """Keep savepoints; note what a ROLLBACK takes back, or that it cannot be told."""
+        name = queries.savepoint(text)
+        if kind == queries.SAVEPOINT:
+            if name is not None:
+                group.save(name)
+            return
+        known = group.saved(name or b"") if kind == queries.ROLLBACK_TO else (0, dict[Touch, int]())
+        if known is None or not self._engines_apart or len(group.taken_back) >= SAVEPOINTS_MAX:
+            group.rolled_back_in_part = kind == queries.ROLLBACK_TO or group.rolled_back_in_part
+        else:
+            group.take_back(*known)
 
     def _begin(self, frame: binlog.Frame) -> Group:
         if len(self._maps) >= LAYOUTS_MAX:  # a transaction brings its own table maps
@@ -308,6 +423,10 @@ class Gatherer:
         group, self._group, self._open = self._group, None, False
         assert group is not None  # noqa: S101 - for the type checker: callers have looked
         group.problem = ROLLED_BACK_IN_PART if problem is None and group.rolled_back_in_part else problem
+        if problem is None and group.headless:
+            group.problem = HEADLESS
+        if problem is ROLLED_BACK and group.taken_back:
+            group.problem = None
         if not (group.gtid.gtid or group.touched or group.xid or group.count > 1):
             group.id, group.problem = None, None
         return group
@@ -333,10 +452,12 @@ class Gatherer:
 
 
 _BEFORE_STATEMENT = frozenset({binlog.INTVAR, binlog.RAND, binlog.USER_VAR, binlog.BEGIN_LOAD_QUERY, 9, binlog.TABLE_MAP, *_TEXTS, *_GTIDS})
+_TAKES_BACK = frozenset({queries.SAVEPOINT, queries.ROLLBACK_TO, queries.ROLLBACK, queries.XA_ROLLBACK})
+_XA_ENDS = frozenset({queries.XA_COMMIT, queries.XA_ROLLBACK})
 _COMMITTED = Omission("")  # an ending that is no problem
 _ENDINGS: Mapping[str, Omission] = {
     queries.COMMIT: _COMMITTED,
     queries.ROLLBACK: ROLLED_BACK,
     queries.XA_COMMIT: _COMMITTED,
-    queries.XA_ROLLBACK: _COMMITTED,
+    queries.XA_ROLLBACK: ROLLED_BACK,
 }

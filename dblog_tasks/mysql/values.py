@@ -9,6 +9,12 @@ Formats (MySQL 5.0-9.7, MariaDB 5.1-11.8; sql-common/my_time.cc, strings/decimal
                           negative of all its bytes together
     fraction     1, 2, 3 bytes big-endian for 1-2, 3-4, 5-6 digits: hundredths, ten-thousandths, millionths
     DATETIME     8 bytes  little-endian decimal digits YYYYMMDDhhmmss;  TIMESTAMP 4 bytes seconds;  TIME 3 bytes decimal hhmmss
+    the same with a fraction (MariaDB 5.3 and later, mysql56_temporal_format=OFF), all big-endian, units of the last digit:
+                 TIMESTAMP seconds (4), fraction (1, 1, 2, 2, 3, 3 for 1 to 6 digits); DATETIME (6, 6, 7, 7, 7, 8) ((((year * 13 +
+                 month) * 32 + day) * 24 + hour) * 60 + minute) * 60 + second; TIME (4, 4, 5, 5, 5, 6) 3020400 seconds added
+    compressed   MariaDB: nothing for no bytes; 0 and the bytes; or 0x80 (zlib) + 8 (without its header) + size of length, length of the
+                 bytes (1 to 4, big-endian), deflated bytes
+    UUID, INET6  16 bytes, INET4 4 bytes, in the order they are written
     NEWDECIMAL   groups of 9 digits in 4 bytes, big-endian, the outer groups in fewer; the first bit inverted, all bits if negative
 
 Text is as the database prints it: TIMESTAMP in UTC, fractions with the digits of the column, zero and impossible dates as they are.
@@ -19,10 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from typing import TypeVar
+import zlib
 
 K = TypeVar("K")
 V = TypeVar("V")
 MEMO_MAX = 1 << 16
+INFLATED_MAX = 1 << 30  # bytes of one value: max_allowed_packet cannot be more
 _EPOCH = date(1970, 1, 1).toordinal()
 _DIGIT_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 
@@ -149,6 +157,94 @@ def old_time(data: bytes) -> str:
     value = int.from_bytes(data, "little", signed=True)
     sign, value = ("-", -value) if value < 0 else ("", value)
     return "%s%02d:%02d:%02d" % (sign, value // 10000, value // 100 % 100, value % 100)
+
+
+def hires_datetime_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads an old DATETIME with that many digits of a second, at least one."""
+    unit, form = 10**digits, f"%04d-%02d-%02d %02d:%02d:%02d.%0{digits}d"
+
+    def read(data: bytes) -> str:
+        rest, fraction = divmod(int.from_bytes(data, "big"), unit)
+        parts = []
+        for base in (60, 60, 24, 32, 13):
+            rest, part = divmod(rest, base)
+            parts.append(part)
+        return form % (rest, *reversed(parts), fraction)
+
+    return read
+
+
+def hires_timestamp_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads an old TIMESTAMP with that many digits of a second, at least one, in UTC."""
+    form = f"%s.%0{digits}d"
+
+    def read(data: bytes) -> str:
+        fraction = int.from_bytes(data[4:], "big")
+        return form % (_old_timestamp(data[:4]) if fraction or any(data[:4]) else "0000-00-00 00:00:00", fraction)
+
+    return read
+
+
+def hires_time_reader(digits: int) -> Callable[[bytes], str]:
+    """Return the function that reads an old TIME with that many digits of a second, at least one."""
+    unit, form = 10**digits, f"%s%02d:%02d:%02d.%0{digits}d"
+    zero = 3_020_400 * unit  # 839 hours
+
+    def read(data: bytes) -> str:
+        value = int.from_bytes(data, "big") - zero
+        seconds, fraction = divmod(abs(value), unit)
+        return form % ("-" if value < 0 else "", seconds // 3600, seconds // 60 % 60, seconds % 60, fraction)
+
+    return read
+
+
+def inflate_column(data: bytes) -> bytes:
+    """Return the bytes of a value of a compressed column. Raises ValueError."""
+    if not data or not data[0]:
+        return data[1:]
+    width = data[0] & 7
+    size = int.from_bytes(data[1 : 1 + width], "big")
+    if data[0] >> 4 != 8 or not 1 <= width <= 4 or size > INFLATED_MAX:
+        raise ValueError(f"a compressed value begins with {data[:5].hex()}, expected zlib and its length")
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS if data[0] & 8 else zlib.MAX_WBITS)
+    try:
+        plain = unpacker.decompress(data[1 + width :], size + 1)
+    except zlib.error as error:
+        raise ValueError(f"a compressed value: {error}") from None
+    if len(plain) != size or not unpacker.eof:
+        raise ValueError(f"a compressed value holds {len(plain)} bytes or more, it says {size}")
+    return plain
+
+
+def uuid_text(data: bytes) -> str:
+    """Return a UUID as MariaDB prints it."""
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def inet4_text(data: bytes) -> str:
+    """Return an INET4 as MariaDB prints it."""
+    return "%d.%d.%d.%d" % tuple(data)
+
+
+def inet6_text(data: bytes) -> str:
+    """Return an INET6 as MariaDB prints it: the first longest run of zeros as ::, also a single one; the end as IPv4 where meant."""
+    words = [int.from_bytes(data[at : at + 2], "big") for at in range(0, 16, 2)]
+    start, length = _longest_gap(words)
+    if start == 0 and (length == 6 or (length == 5 and words[5] == 0xFFFF)):
+        return f"::{'ffff:' if length == 5 else ''}{inet4_text(data[12:])}"
+    before = ":".join(f"{word:x}" for word in words[:start])
+    after = ":".join(f"{word:x}" for word in words[start + length :])
+    return f"{before}::{after}" if length else after
+
+
+def _longest_gap(words: list[int]) -> tuple[int, int]:
+    best, run = (0, 0), 0
+    for place, word in enumerate([*words, 1]):
+        if word and run > best[1]:
+            best = (place - run, run)
+        run = 0 if word else run + 1
+    return best
 
 
 def decimal_size(precision: int, scale: int) -> int:

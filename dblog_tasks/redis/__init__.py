@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from dblog_tasks import storage
-from dblog_tasks.backend import OpenOptions, SeqDecoder, check_cancelled
+from dblog_tasks.backend import STOP, OpenOptions, SeqDecoder, check_cancelled
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, StorageError, UnsupportedLog
 from dblog_tasks.event import Position, Source, checkpoint_of
 from dblog_tasks.ledger import NOT_COMMITTED
@@ -39,6 +39,11 @@ class RedisBackend:
         Raises InvalidInput without one, InvalidCheckpoint on a position of another file, UnsupportedLog on several files, a
         manifest, an RDB snapshot or a live server, and what the storage raises.
         """
+        if options.on_damage != STOP:
+            raise InvalidInput(
+                "an append-only file has no checksums: nothing after damage can be proved whole",
+                hint=f"leave --on-damage at {STOP}; redis-check-aof --fix cuts a copy off at the damage",
+            )
         name, blocks = _input(options)
         for position in (options.checkpoint.position, options.stop):
             _check_file(position, name)

@@ -5,16 +5,21 @@ whole log is ever in memory, no secret in a URL, an error or a `LogFile`. fsspec
 package of a store when that store is.
 
     options.py      `K=V` as storage options; what looks like a secret
-    place.py        a URL and the store it is in; every failure of a store as one error
+    failures.py     every failure of a store as one error
+    web.py          HTTP(S): ranges, versions, and listings of folders
+    paths.py        a path in a store, and the text of its URL
+    compression.py  gzip, zstd, xz and bzip2, bytes in, bytes out
+    ranges.py       the bytes of a file by range, all of one content
+    archives.py     zip and tar files as stores of their members
+    place.py        a URL and the store it is in
     files.py        whole files and folders, for plans
-    compression.py  gzip and zstd, bytes in, bytes out
     logs.py         the files of a log in their order, and their bytes
 """
 
 from dblog_tasks.storage.files import exists, list_folder, read_file, remove_folder, writable, write_exclusively, write_file
 from dblog_tasks.storage.logs import LogFile, find_logs, head, read_blocks, size_of
 from dblog_tasks.storage.options import parse_storage_options
-from dblog_tasks.storage.place import join
+from dblog_tasks.storage.paths import join
 
 __all__ = [
     "LogFile",

@@ -14,7 +14,10 @@ import re
 from typing import BinaryIO
 
 from dblog_tasks.errors import InvalidInput, StorageError
-from dblog_tasks.storage.place import MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at, place_of, reported, store_code, stored_blocks
+from dblog_tasks.storage.failures import reported, store_code
+from dblog_tasks.storage.paths import ARCHIVES, MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at
+from dblog_tasks.storage.place import place_of
+from dblog_tasks.storage.ranges import stored_blocks
 
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _PROBE = ".dblog-writable"
@@ -95,6 +98,7 @@ def writable(url: str, options: Options) -> None:
     place = place_of(url, options)
     with reported("cannot be written", url):
         if not place.local:
+            _refuse_archive(place)
             _probe(place)
             return
         folder = Path(place.path).absolute()
@@ -113,7 +117,13 @@ def _probe(place: Place) -> None:
         place.fs.rm_file(path)
 
 
+def _refuse_archive(place: Place) -> None:
+    if place.protocol in ARCHIVES:
+        raise InvalidInput("an archive is only read", where=place.url, hint="write to a folder or bucket")
+
+
 def _make_parent(place: Place) -> None:
+    _refuse_archive(place)
     if place.local:
         Path(place.path).parent.mkdir(parents=True, exist_ok=True)
     elif place.protocol not in OBJECT_STORES and place.protocol != "memory":  # there it would make a bucket, here it is not needed

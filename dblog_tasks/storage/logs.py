@@ -4,7 +4,7 @@ Law: names and sizes only, nothing of what a log holds; never a whole file in me
 
     name                        read as
     NAME.000007                 member 7 of the rotated series NAME (six digits or more, ordered as numbers)
-    NAME.000007.gz, .zst        the same, compressed; it is called NAME.000007 everywhere
+    NAME.000007.gz              the same, compressed (`compression.py` has the suffixes); it is called NAME.000007 everywhere
     NAME.index                  one path a line, in log order, as a MySQL or MariaDB server writes it
     anything else               a log of its own
 """
@@ -12,36 +12,29 @@ Law: names and sizes only, nothing of what a log holds; never a whole file in me
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-import os
 import re
 from threading import Event as CancelEvent
 from typing import NamedTuple, TypeAlias
 
 from dblog_tasks.errors import Cancelled, DblogError, InvalidInput, LogGap, StorageError, UnsupportedLog
-from dblog_tasks.storage.compression import READABLE, UNREADABLE, decompress
+from dblog_tasks.storage import web
+from dblog_tasks.storage.compression import SUFFIXES, UNREADABLE, decompress, split_suffix
+from dblog_tasks.storage.failures import reported
 from dblog_tasks.storage.files import read_file
-from dblog_tasks.storage.place import (
-    OBJECT_STORES,
-    Info,
-    Options,
-    Place,
-    base_name,
-    info_at,
-    join,
-    parent,
-    place_of,
-    reported,
-    stored_blocks,
-)
+from dblog_tasks.storage.paths import OBJECT_STORES, Info, Options, Place, base_name, info_at, join, parent
+from dblog_tasks.storage.place import place_of
+from dblog_tasks.storage.ranges import stored_blocks
 
-_SUFFIX = re.compile(rf"(.+)\.({'|'.join(READABLE + UNREADABLE)})", re.DOTALL)
 _MEMBER = re.compile(r"(?P<series>.+)\.(?P<number>[0-9]{6,19})", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
 _INDEX = ".index"
 _INDEX_BYTES_MAX = 16 << 20
 _BLOCK_BYTES = 1 << 20
+_ASKED_AT_ONCE = 8  # stores, when many URLs are given
+_TAR = re.compile(r".+\.(tar(\.[A-Za-z0-9]+)?|tgz|tbz2|txz|tzst)", re.DOTALL)
 _VANISHED = "vanished while being read (purged?)"
 
 
@@ -53,7 +46,7 @@ class LogFile:
         url: as it is opened; holds no secret.
         name: file name without folder and without the suffix of its compression (`mysql-bin.000007`).
         size: bytes as stored; None where the store does not say.
-        compression: `gz`, `zst`, or empty.
+        compression: `gz`, `zst`, `xz`, `bz2`, or empty.
     """
 
     url: str
@@ -81,25 +74,41 @@ def find_logs(urls: Sequence[str], storage_options: Options) -> tuple[LogFile, .
     Raises InvalidInput for what cannot be meant, LogGap for a missing member, UnsupportedLog for a compression that is not read,
     StorageError for what is not there or cannot be reached.
     """
+    places = [place_of(url, storage_options) for url in ([urls] if isinstance(urls, str) else urls)]
     found: dict[object, LogFile] = {}
-    for url in [urls] if isinstance(urls, str) else urls:
-        for identity, file in _files_of(place_of(url, storage_options), storage_options):
+    for files in _asked(places, storage_options):
+        for identity, file in files:
             found.setdefault(identity, file)
     if not found:
         raise InvalidInput("no log is named", hint="give at least one file, folder, glob or index file")
     return _in_log_order(found.values())
 
 
-def _files_of(place: Place, options: Options) -> Iterable[_Found]:
-    info = place.info()
-    if info is None and _GLOB.search(place.path):
+def _asked(places: Sequence[Place], options: Options) -> Iterator[list[_Found]]:
+    """Yield what each place holds, in order; where asking takes long, several are asked at once."""
+    if sum(place.parallel for place in places) < 2:
+        yield from (_files_of(place, options) for place in places)
+        return
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="listing") as pool:
+        asked = [pool.submit(_files_of, place, options) if place.parallel else None for place in places]
+        try:
+            for place, answer in zip(places, asked, strict=True):
+                yield answer.result() if answer else _files_of(place, options)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _files_of(place: Place, options: Options) -> list[_Found]:
+    glob = web.is_glob(place.path) if place.web else bool(_GLOB.search(place.path))
+    info = None if glob and place.web else place.info()  # a server may answer anything for a file that it does not have
+    if info is None and glob:
         return _of_glob(place, options)
     if info is None:
         raise _nothing_at(place, "no such file or folder")
     if info["type"] == "directory":
         return _of_folder(place, options)
-    if base_name(place.path).endswith(_INDEX):
-        return _of_index(place, options)
+    if place.name_of(place.path).endswith(_INDEX):
+        return list(_of_index(place, options))
     if not _is_file(info):
         raise InvalidInput("neither a file nor a folder", where=place.url, hint="copy what it gives to a file first")
     return [_found(place, place.url, info)]
@@ -113,31 +122,27 @@ def _nothing_at(place: Place, what: str) -> StorageError:
     return StorageError(f"no bucket is called {bucket!r}" if lost else what, where=place.url, hint=hint)
 
 
-def _of_folder(place: Place, options: Options) -> Iterable[_Found]:
+def _of_folder(place: Place, options: Options) -> list[_Found]:
     files = {name: info for name, info in place.entries().items() if _is_file(info) and not name.startswith(".")}
     members = [name for name in files if _member(name)]
     indexes = [name for name in files if name.endswith(_INDEX)]
     if len(_series(members)) > 1 and len(indexes) == 1:
-        return _of_index(place_of(join(place.url, indexes[0]), options), options)
+        return list(_of_index(place_of(join(place.url, indexes[0]), options), options))
     if not members:
-        raise StorageError("no log in this folder: expected files like NAME.000001", where=place.url, hint="name the files themselves")
+        hint = "name the files themselves" if files or not place.web else web.NO_LISTING
+        raise StorageError("no log in this folder: expected files like NAME.000001", where=place.url, hint=hint)
     _refuse_mixture(place.url, members)
-    return [_found(place, join(place.url, name), files[name]) for name in members]
+    return [_found(place, place.url_of(name, files[name]), files[name]) for name in members]
 
 
-def _of_glob(place: Place, options: Options) -> Iterable[_Found]:
-    with reported("cannot be searched", place.url):
-        try:
-            matches: Mapping[str, Info] = place.fs.glob(place.path, detail=True)
-        except FileNotFoundError:
-            matches = {}
-    files = {path: info for path, info in sorted(matches.items()) if _is_file(info) and not base_name(path).startswith(".")}
-    members = [path for path in files if _member(base_name(path))]
+def _of_glob(place: Place, options: Options) -> list[_Found]:
+    files = {path: info for path, info in place.matches().items() if _is_file(info) and not place.name_of(path).startswith(".")}
+    members = [path for path in files if _member(place.name_of(path))]
     chosen = members or [path for path in files if not path.endswith(_INDEX)]
     if not chosen:
         raise _nothing_at(place, "no log matches")
-    _refuse_mixture(place.url, map(base_name, chosen))
-    if place.local:
+    _refuse_mixture(place.url, map(place.name_of, chosen))
+    if place.local or place.web:
         return [_found(place, path, files[path]) for path in chosen]
     root = place_of(parent(place.url), options)
     while _GLOB.search(root.path):
@@ -180,17 +185,23 @@ def _beside(entry: str, folder: str, listed: _Folders, options: Options) -> list
         listed[folder] = place, place.entries()
     place, entries = listed[folder]
     plain = base_name(entry.replace("\\", "/"))
-    names = [plain, *(f"{plain}.{suffix}" for suffix in READABLE + UNREADABLE)]
-    return [_found(place, join(folder, name), entries[name]) for name in names if name in entries]
+    if place.web and not entries:  # a server that lists nothing: that the file is there shows when it is read
+        return [_found(place, join(folder, plain), {"name": join(folder, plain)})]
+    names = [plain, *(f"{plain}.{suffix}" for suffix in (*SUFFIXES, *UNREADABLE))]
+    return [_found(place, place.url_of(name, entries[name]), entries[name]) for name in names if name in entries]
 
 
 def _found(place: Place, url: str, info: Info) -> _Found:
     path = info["name"].rstrip("/")
-    name, compression = _split_suffix(base_name(path))
+    stored_name = place.name_of(path)
+    name, compression = split_suffix(stored_name)
+    if compression == "zip" or _TAR.fullmatch(stored_name):
+        kind = "zip" if compression == "zip" else "tar"
+        raise UnsupportedLog("an archive, not a log", where=url, hint=f"name what is in it: {kind}://MEMBER::{url}")
     if compression in UNREADABLE:
-        raise UnsupportedLog(f"compressed as {compression}", where=url, hint="unpack it; plain, .gz and .zst files are read")
-    identity = os.path.realpath(path) if place.local else (place.fs, path)
-    return _Found(identity, LogFile(url, name, info.get("size"), compression))
+        readable = ", ".join(f".{suffix}" for suffix in SUFFIXES)
+        raise UnsupportedLog(f"compressed as {compression}", where=url, hint=f"unpack it; plain files and {readable} are read")
+    return _Found(place.identity(info), LogFile(url, name, info.get("size"), compression))
 
 
 def _is_file(info: Info) -> bool:
@@ -231,12 +242,7 @@ def _series(names: Iterable[str]) -> list[str]:
 
 
 def _member(name: str) -> re.Match[str] | None:
-    return _MEMBER.fullmatch(_split_suffix(name)[0])
-
-
-def _split_suffix(name: str) -> tuple[str, str]:
-    match = _SUFFIX.fullmatch(name)
-    return (match[1], match[2]) if match else (name, "")
+    return _MEMBER.fullmatch(split_suffix(name)[0])
 
 
 def read_blocks(
@@ -250,9 +256,9 @@ def read_blocks(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes from offset `start` up to `stop` (exclusive), in blocks of `block_size`, never an empty one.
 
-    A plain file is read from `start` to its end at that moment, a compressed one from its beginning. What can be read before
-    damage or a cut is yielded first. Raises TruncatedLog and MalformedLog with the decompressed offset, UnsupportedLog, Cancelled,
-    and StorageError, also when the file vanishes meanwhile.
+    A plain file is read from `start` to its end at that moment, and no more than that is asked of a store with ranges; a compressed
+    one is read from its beginning. What can be read before damage or a cut is yielded first. Raises TruncatedLog and MalformedLog with
+    the decompressed offset, UnsupportedLog, Cancelled, and StorageError, also when the file vanishes or is replaced meanwhile.
     """
     if start < 0 or block_size < 1:
         raise InvalidInput(f"cannot read blocks of {block_size} bytes from offset {start}", where=file.url)

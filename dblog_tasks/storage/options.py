@@ -4,7 +4,8 @@ Law: no I/O, no fsspec. A value never appears in an error; nor does a name that 
 
     K=V             V as text; true, false and integers as such (an integer that must stay text: through the environment)
     K=env:NAME      the value of the environment variable, always as text; the only way for a secret
-    A.B=V           V under B in the mapping under A, as client_kwargs.endpoint_url
+    A.B=V           V under B in the mapping under A, as client_kwargs.endpoint_url; s3.B, http.B … for that protocol alone
+    query=env:NAME  for http(s): what follows the question mark of a presigned URL
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _SECRET_NAME = re.compile(
 # What looks like a secret and is none, by the last part of its name: identifiers, paths, and words that choose a way to log in.
 _HARMLESS_NAMES = {"bucketkeyenabled", "key_filename", "ssekmskeyid"}
 _HARMLESS_VALUES: Mapping[str, set[str]] = {"token": {"anon", "browser", "cache", "cloud", "google_default"}}
+_SECRET_LAST = {"query"}  # of a presigned URL
 _WORDS: Mapping[str, bool] = {"true": True, "false": False}
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}(\.[A-Za-z_][A-Za-z0-9_-]{0,99}){0,7}")
@@ -75,7 +77,8 @@ def _from_environment(name: str, variable: str, environ: Mapping[str, str]) -> s
 
 def _is_secret(name: str, text: str) -> bool:
     last = name.rpartition(".")[2].lower()
-    return bool(_SECRET_NAME.search(name)) and last not in _HARMLESS_NAMES and text not in _HARMLESS_VALUES.get(last, ())
+    secret = bool(_SECRET_NAME.search(name)) and last not in _HARMLESS_NAMES and text not in _HARMLESS_VALUES.get(last, ())
+    return secret or last in _SECRET_LAST
 
 
 def holds_secret(url: str) -> bool:

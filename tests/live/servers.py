@@ -90,7 +90,7 @@ class MariaDB:
         return [self.datadir / line.split("\t")[0] for line in self.sql("SHOW BINARY LOGS").splitlines()]
 
     def _dump(self, *options: str) -> str:
-        done = self._run("mariadb-dump", "--default-character-set=utf8mb4", *options)
+        done = self._run("mariadb-dump", "--default-character-set=utf8mb4", "--max-allowed-packet=1G", *options)
         if done.returncode:
             raise ServerError(done.stderr)
         return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from socket import AF_INET6, inet_pton
 import struct
 import subprocess
 from typing import Any, NamedTuple
@@ -57,6 +58,9 @@ POINTS = [struct.pack("<IBIdd", srid, 1, 1, x, 1.0) for srid, x in ((0, 1.0), (4
 MADE_POINTS = [f"ST_GeomFromText('POINT({x} 1)', {srid})" for srid, x in ((0, "1"), (4326, "1"), (0, "1.0000000000000002"))]
 SIXTY_FOUR = tuple(f"m{number}" for number in range(64))
 DIGITS = "1234567890123456789012345678901234"
+
+UUIDS = ("00112233-4455-6677-8899-aabbccddeeff", "00112233-4455-6677-8899-aabbccddee00", "00000000-0000-0000-0000-000000000000")
+INET6 = tuple((shown, inet_pton(AF_INET6, shown)) for shown in ("::", "::1", "2001:db8::ff00:42:8300", "::ffff:1.2.3.4", "::1.2.3.4"))
 
 CASES = {
     "tinyint": integers("tinyint", -128, -127, 0, 127),
@@ -123,6 +127,14 @@ CASES = {
     "set": integers("set('x','y','日')", 0, 1, 2, 4, 7, type="set", charset="utf8mb4", labels=("x", "y", "日")),
     "set64": integers(f"set{SIXTY_FOUR}", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set", charset="utf8mb4", labels=SIXTY_FOUR),
     "set64_numbered": integers(f"set{SIXTY_FOUR}", (1 << 64) - 1, (1 << 64) - 2, 1 << 63, type="set"),
+    "uuid": quoted("uuid", *UUIDS),
+    "uuid_unnamed": case("uuid", *((bytes.fromhex(value.replace("-", "")), f"'{value}'") for value in UUIDS), type="binary(16)"),
+    "inet6": quoted("inet6", *(shown for shown, _ in INET6)),
+    "inet6_unnamed": case("inet6", *((data, f"'{shown}'") for shown, data in INET6), type="binary(16)"),
+    "inet4": quoted("inet4", "0.0.0.1", "0.0.1.0", "255.255.255.255", "1.2.3.0"),
+    "inet4_unnamed": case("inet4", (b"\1\2\3\0", "'1.2.3.0'"), (bytes(4), "'0.0.0.0'"), (b"1234", "'49.50.51.52'"), type="binary(4)"),
+    "compressed": case("text COMPRESSED CHARACTER SET latin1", ("é" * 99, "REPEAT('é', 99)"), ("e", "'e'"), type="text", charset="latin1"),
+    "compressed_binary": binary("varbinary(300) COMPRESSED", BYTES, b"", b"\0", type="varbinary(300)"),
     "json": case("json", *((value, "'" + value.replace("\\", "\\\\").replace("'", "''") + "'") for value in (
         '{"a": [1, 2.5, null, "x\\ny\\u0001"], "b": "it\'s 😀"}', '{"a": [1, 2.5, null, "x\\ny\\u0002"], "b": "it\'s 😀"}', "[]",
     ))),

@@ -10,6 +10,8 @@ from struct import pack
 from uuid import UUID
 from zlib import crc32
 
+import zstandard
+
 from dblog_tasks.mysql import binlog
 
 MAGIC = b"\xfebin"
@@ -147,6 +149,15 @@ def table_map(
     return body + b"".join(bytes([kind]) + length(len(value)) + value for kind, value in optional)
 
 
+def payload(*events: tuple[int, bytes], zstd: bool = True, fields: Sequence[tuple[int, int]] | None = None) -> bytes:
+    """Return the body of a compressed transaction; `fields` replace those that are true of it."""
+    plain = b"".join(event(kind, body) for kind, body in events)
+    packed = zstandard.ZstdCompressor().compress(plain) if zstd else plain
+    true = ((2, 0), (3, len(plain)), (1, len(packed))) if zstd else ((2, 255), (1, len(packed)))
+    head = b"".join(length(kind) + length(len(length(value))) + length(value) for kind, value in (true if fields is None else fields))
+    return head + b"\0" + packed
+
+
 def names(*given: str) -> tuple[int, bytes]:
     """Return the optional metadata that holds column names."""
     return 4, b"".join(length(len(name.encode())) + name.encode() for name in given)
@@ -157,3 +168,9 @@ def rows(count: int, images: bytes, *, version: int = 1, update: bool = False, f
     present = b"\xff" * ((count + 7) // 8)
     head = table_id.to_bytes(6, "little") + pack("<H", flags) + (b"\2\0" if version == 2 else b"")
     return head + length(count) + present * (2 if update else 1) + images
+
+
+def json_diff(operation: int, path: str, value: bytes | None = None) -> bytes:
+    """Return one diff of a partial update; `value` is a document."""
+    named = bytes([operation]) + length(len(path.encode())) + path.encode()
+    return named if value is None else named + length(len(value)) + value

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
+from ipaddress import IPv4Address
 from struct import unpack
 from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+import zlib
 
 from dblog_tasks.mysql.charsets import decode_text
 from dblog_tasks.mysql.json_binary import json_value
@@ -109,24 +112,44 @@ def time2(data: bytes, at: int, column: Column) -> tuple[Any, int]:
 
 
 def old_timestamp(data: bytes, at: int, column: Column) -> tuple[Any, int]:
-    """Return a TIMESTAMP of before MySQL 5.6: seconds, little-endian."""
+    """Return a TIMESTAMP of before MySQL 5.6: seconds, little-endian; with a fraction big-endian, and the fraction as a number."""
+    digits = column.meta
     taken, at = take(data, at, 4)
-    return timestamp2(taken[::-1], 0, Column(17))[0], at
+    if not digits:
+        return timestamp2(taken[::-1], 0, Column(17))[0], at
+    part, at = take(data, at, (digits + 1) // 2)
+    number = int.from_bytes(part, "big")
+    return timestamp2(taken + bytes([number != 0]), 0, Column(17, 1))[0][:19] + f".{number:0{digits}}", at
 
 
 def old_datetime(data: bytes, at: int, column: Column) -> tuple[Any, int]:
-    """Return a DATETIME of before MySQL 5.6: its digits as a number."""
-    taken, at = take(data, at, 8)
-    digits = str(int.from_bytes(taken, "little")).rjust(14, "0")
-    return f"{digits[:-10]}-{digits[-10:-8]}-{digits[-8:-6]} {digits[-6:-4]}:{digits[-4:-2]}:{digits[-2:]}", at
+    """Return a DATETIME of before MySQL 5.6: its digits as a number; with a fraction one number of all its parts."""
+    digits = column.meta
+    taken, at = take(data, at, (8, 6, 6, 7, 7, 7, 8)[digits])
+    if digits:
+        number = int.from_bytes(taken, "big")
+        parts = []
+        for size in (10**digits, 60, 60, 24, 32, 13):
+            parts.append(number % size)
+            number //= size
+        part, second, minute, hour, day, month = parts
+        return f"{number:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{part:0{digits}}", at
+    text = str(int.from_bytes(taken, "little")).rjust(14, "0")
+    return f"{text[:-10]}-{text[-10:-8]}-{text[-8:-6]} {text[-6:-4]}:{text[-4:-2]}:{text[-2:]}", at
 
 
 def old_time(data: bytes, at: int, column: Column) -> tuple[Any, int]:
-    """Return a TIME of before MySQL 5.6: its digits as a number."""
-    taken, at = take(data, at, 3)
+    """Return a TIME of before MySQL 5.6: its digits as a number; with a fraction units of the last digit since -839 hours."""
+    digits = column.meta
+    taken, at = take(data, at, (3, 4, 4, 5, 5, 5, 6)[digits])
+    if digits:
+        value = int.from_bytes(taken, "big") - 839 * 3600 * 10**digits
+        text = str(abs(value) % 10**digits).rjust(digits, "0")
+        seconds = abs(value) // 10**digits
+        return f"{'-' if value < 0 else ''}{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}.{text}", at
     value = int.from_bytes(taken, "little", signed=True)
-    digits = str(abs(value)).rjust(6, "0")
-    return f"{'-' if value < 0 else ''}{digits[:-4]}:{digits[-4:-2]}:{digits[-2:]}", at
+    shown = str(abs(value)).rjust(6, "0")
+    return f"{'-' if value < 0 else ''}{shown[:-4]}:{shown[-4:-2]}:{shown[-2:]}", at
 
 
 def decimal(data: bytes, at: int, column: Column) -> tuple[Any, int]:
@@ -168,22 +191,68 @@ def sized(data: bytes, at: int, width: int) -> tuple[bytes, int]:
     return take(data, at, int.from_bytes(taken, "little"))
 
 
+def text(data: bytes, column: Column) -> Any:
+    """Return bytes as text, where they are."""
+    return data if column.charset == "binary" else decode_text(data, column.charset)
+
+
 def varchar(data: bytes, at: int, column: Column) -> tuple[Any, int]:
     """Return a VARCHAR; its length has two bytes when it can have more than 255."""
     taken, at = sized(data, at, 2 if column.meta > 255 else 1)
-    return decode_text(taken, column.charset) if column.charset != "binary" else taken, at
+    return text(taken, column), at
 
 
 def char(data: bytes, at: int, column: Column) -> tuple[Any, int]:
-    """Return a CHAR; a BINARY is filled up with zeros again."""
-    value, at = varchar(data, at, column)
-    return value + bytes(max(0, column.meta - len(value))) if column.charset == "binary" else value, at
+    """Return a CHAR; a BINARY, and what MariaDB makes of one, is filled up with zeros again."""
+    value, at = varchar(data, at, column._replace(charset="binary") if column.charset in ADDRESSES else column)
+    if not isinstance(value, bytes) or column.charset not in ("binary", *ADDRESSES):
+        return value, at
+    value += bytes(max(0, column.meta - len(value)))
+    return ADDRESSES[column.charset](value) if column.charset in ADDRESSES else value, at
+
+
+def inet6(data: bytes) -> str:
+    """Return an INET6 as MariaDB prints it: the first longest run of zeros is two colons."""
+    words = [f"{int.from_bytes(data[at : at + 2], 'big'):x}" for at in range(0, 16, 2)]
+    for size in range(8, 0, -1):
+        for start in range(9 - size):
+            if words[start : start + size] == ["0"] * size:
+                if start == 0 and (size == 6 or (size == 5 and words[5] == "ffff")):
+                    return "::" + "ffff:" * (size == 5) + str(IPv4Address(data[12:]))
+                return ":".join(words[:start]) + "::" + ":".join(words[start + size :])
+    return ":".join(words)
+
+
+ADDRESSES: Mapping[str, Callable[[bytes], str]] = {
+    "uuid": lambda data: str(UUID(bytes=data)),
+    "inet4": lambda data: str(IPv4Address(data)),
+    "inet6": inet6,
+}
 
 
 def blob(data: bytes, at: int, column: Column) -> tuple[Any, int]:
     """Return a BLOB or TEXT."""
     taken, at = sized(data, at, column.meta)
-    return decode_text(taken, column.charset) if column.charset != "binary" else taken, at
+    return text(taken, column), at
+
+
+def unpacked(data: bytes) -> bytes:
+    """Return the bytes of a value of a compressed column."""
+    if data[:1] in (b"", b"\0"):
+        return data[1:]
+    return zlib.decompress(data[1 + (data[0] & 7) :], -15 if data[0] & 8 else 15)
+
+
+def varchar_compressed(data: bytes, at: int, column: Column) -> tuple[Any, int]:
+    """Return a VARCHAR that MariaDB compressed."""
+    taken, at = sized(data, at, 2 if column.meta > 255 else 1)
+    return text(unpacked(taken), column), at
+
+
+def blob_compressed(data: bytes, at: int, column: Column) -> tuple[Any, int]:
+    """Return a BLOB or TEXT that MariaDB compressed."""
+    taken, at = sized(data, at, column.meta)
+    return text(unpacked(taken), column), at
 
 
 def raw(data: bytes, at: int, column: Column) -> tuple[Any, int]:
@@ -222,6 +291,8 @@ READERS: Mapping[int, Read] = {
     250: blob,
     251: blob,
     252: blob,
+    140: blob_compressed,
+    141: varchar_compressed,
     247: members,
     248: members,
     16: bits,

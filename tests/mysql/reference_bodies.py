@@ -13,6 +13,9 @@ from tests.mysql import plain_rows
 Case: TypeAlias = dict[str, Any]
 
 
+NONE: Case = {"hex": ""}
+
+
 def text(value: Any) -> str:
     """A text of a case."""
     return bytes.fromhex(value["hex"]).decode("utf-8", "replace") if isinstance(value, dict) else str(value)
@@ -92,13 +95,23 @@ FIELDS: Mapping[str, Callable[[Case, Any], tuple[Any, Any]]] = {
         (want["Schema"], want["Table"], want["ColumnCount"], raw(want["NullBitmap"])),
         (got.schema, got.name, len(got.columns), bitmap([column.nullable for column in got.columns])),
     ),
-    "types.TransactionPayloadEvent": lambda want, got: (raw(want["Payload"]), got.data),
+    "types.TransactionPayloadEvent": lambda want, got: (len(raw(want["Payload"])) > got.size, True),
+    "types.FileEvent": lambda want, got: ((want["FileID"], raw(want["BlockData"] or NONE)), (got.file_id, got.data)),
+    "types.ExecLoadEvent": lambda want, got: (want["FileID"], got.file_id),
+    "types.UserVarEvent": lambda want, got: (
+        (want["Name"], want["IsNull"], want["Type"], want["Charset"], raw(want["Value"] or NONE), want["Flags"]),
+        (got.name, got.null, got.type, got.charset, got.value, got.flags),
+    ),
+    "types.HeartbeatEvent": lambda want, got: (want["LogIdent"], got.file),
     "BinRowsEvent": rows_of,
     "mariadb.GTIDLogEvent": lambda want, got: (
         (str(want["DomainID"]), str(want["Sequence"])),
         (got.gtid.split("-")[0], got.gtid.split("-")[2]),
     ),
     "mariadb.AnnotateRowsLogEvent": lambda want, got: (text(want["Query"]), got.text.decode()),
-    "mariadb.BinlogCheckpointLogEvent": lambda want, got: (raw(want["Raw"]), got.data),
-    "mariadb.GTIDListLogEvent": lambda want, got: (raw(want["Raw"]), got.data),
+    "mariadb.BinlogCheckpointLogEvent": lambda want, got: (want["FileName"], got.file),
+    "mariadb.GTIDListLogEvent": lambda want, got: (
+        tuple(f"{one['DomainID']}-{one['ServerID']}-{one['Sequence']}" for one in want["GTIDs"]),
+        got.gtids,
+    ),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import json
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -217,6 +216,79 @@ def test_a_relay_log_is_read_on_from_any_transaction(tmp_path: Path) -> None:
             assert ends[index:] == [event.position for event in decoder]
 
 
+@pytest.mark.parametrize("size", [1, 50, 1 << 20])
+def test_a_relay_log_without_the_flag_is_known_by_its_second_format_description(size: int) -> None:
+    """Replicas of before MySQL 5.5 do not mark them: the origin's description, of another server, follows their own."""
+    log = Log("5.1.43", checksum=None)
+    own = len(log.data)
+    log.add(binlog.ROTATE, pack("<Q", 4) + b"log.3", flags=binlog.FLAG_ARTIFICIAL, position=0)
+    log.add(binlog.FORMAT_DESCRIPTION, format_description("5.1.40"), server=2, position=own)
+    log.add(binlog.QUERY, query("BEGIN"), server=2, position=4000).add(binlog.XID, bytes(8), server=2, position=4027)
+
+    assert [15, 4, 15, 2, 16] == [frame.type for frame in frames(log.data, size)]
+
+
+def test_checksums_may_begin_and_end_inside_a_file() -> None:
+    """A relay log has its own format description, without, and that of the log it came from, with them; and the other way round."""
+    for own, origin in ((0, 1), (1, 0)):
+        log, other = Log(checksum=own, flags=binlog.FLAG_RELAY), Log(checksum=origin).add(binlog.XID, bytes(8))
+        data = log.add(binlog.XID, bytes(8)).data + other.data[4:]
+
+        assert [bytes(8)] * 2 == [frame.body for frame in frames(data) if frame.type == binlog.XID]
+        damaged = data[:-1] + bytes([data[-1] ^ 1])
+        assert ("checksum" in outcome(damaged)[1]) == (origin == 1)
+
+
+@pytest.mark.parametrize("version", ["5.0.96", "5.0.30-enterprise-gpl-log", "5.1.17-beta-debug-log"])
+def test_old_servers_say_places_in_the_cache_of_a_transaction(version: str) -> None:
+    """What such an event says of its end is not held against it; of a later server it is."""
+    for name, whole in ((version, True), ("5.1.30", False)):
+        log = (
+            Log(name, checksum=None).add(binlog.QUERY, query("BEGIN")).add(binlog.QUERY, query("x"), position=28).add(binlog.XID, bytes(8))
+        )
+
+        assert ("" if whole else "ends at 28") in outcome(log.data)[1]
+        assert whole == (outcome(log.data)[1] == "")
+
+
+def started(version: int, server: str) -> bytes:
+    """The beginning of a log of before MySQL 5.0."""
+    return MAGIC + event(binlog.START_V3, pack("<H50sI", version, server.encode(), 7), 4)
+
+
+@pytest.mark.parametrize("size", [1, 30, 1 << 20])
+def test_logs_of_before_5_0_are_read(size: int) -> None:
+    """Their events say where they begin, and their statements have no status variables."""
+    data = started(3, "4.1.24-log") + event(binlog.QUERY, pack("<IIBH", 7, 0, 1, 0) + b"d\0BEGIN", 79) + event(binlog.ROTATE, bytes(8), 117)
+    start, begin, rotate = frames(data, size)
+    known = binlog.format_of(data, "log")
+
+    assert ("4.1.24-log", 0, 7, False) == (known.server_version, known.checksum, known.created, known.mariadb)
+    assert (79, len(data), query("BEGIN")) == (start.end, rotate.end, begin.body)
+    assert b"".join(frame.raw for frame in (start, begin, rotate)) == data[4:]
+
+
+@pytest.mark.parametrize(("version", "error"), [(1, UnsupportedLog), (2, UnsupportedLog), (4, UnsupportedLog)])
+def test_older_logs_are_unsupported(version: int, error: type[DblogError]) -> None:
+    """Before 4.0.2 headers were smaller."""
+    with pytest.raises(error, match=f"version {version}"):
+        frames(started(version, "3.23.58"))
+
+
+def test_try_out_servers_with_other_event_types_are_unsupported() -> None:
+    """Their numbers stand for other types, so nothing may be read."""
+    with pytest.raises(UnsupportedLog, match=r"5\.2\.2-a_drop6"):
+        frames(Log("5.2.2-a_drop6p13-log", checksum=None).data)
+
+
+def test_an_event_that_becomes_a_format_description_is_damage() -> None:
+    """Its type is all that says so; what it holds is no server's."""
+    data = bytearray(Log(checksum=0).add(binlog.XID, bytes(8)).data)
+    data[-31 + 4 + 4] = binlog.FORMAT_DESCRIPTION
+
+    assert outcome(bytes(data))[1].startswith("MalformedLog: log:126: no format description")
+
+
 def test_past_four_gigabytes_positions_begin_anew() -> None:
     """The end of an event is stored modulo 2**32."""
     start = (1 << 32) - 10
@@ -235,7 +307,7 @@ def test_a_missing_or_doubled_event_is_noticed() -> None:
             assert "ends at" in outcome(data[: frame.start] + data[frame.end :])[1]
         for frame in whole[1:]:
             assert "ends at" in outcome(data[: frame.end] + data[frame.start :])[1]
-        assert "ends at" in outcome(data + data[4:])[1]
+        assert "second format description" in outcome(data + data[4:])[1]
 
 
 @pytest.mark.parametrize("count", [1, 12, 18, 19, 20, 4096])
@@ -340,106 +412,3 @@ def test_damage_anywhere_ends_in_an_error_or_a_log(data: st.DataObject, checksum
     found, _ = outcome(bytes(whole), data.draw(st.sampled_from([1, 5, 64, 1 << 20])))
 
     assert [start for start, *_ in found[1:]] == [end for _, end, *_ in found[:-1]]
-
-
-# What is wrong with each damaged log, and the words that tell it; no word: reading ends without an error.
-CORRUPTIONS = {
-    "trunc-empty": "TruncatedLog: log: the file is empty",
-    "trunc-magic-only": "",
-    "trunc-in-fde": "TruncatedLog: log:4",
-    "trunc-mid-header": "TruncatedLog: log:185211",
-    "trunc-mid-rows": "TruncatedLog: log:185211",
-    "trunc-after-table-map": "",
-    "trunc-after-gtid": "",
-    "trunc-before-xid": "",
-    "zero-tail": "MalformedLog: log:185211: zero bytes",
-    "garbage-tail": "MalformedLog: log:385542",
-    "flip-rows-body": "MalformedLog: log:185211: the checksum",
-    "flip-rows-crc": "MalformedLog: log:185211: the checksum",
-    "flip-tablemap": "MalformedLog: log:182388: the checksum",
-    "flip-type": "MalformedLog: log:185211: the checksum",
-    "flip-size-small": "MalformedLog: log:185211: the checksum",
-    "flip-size-huge": "MalformedLog: log:185211: the event says that it ends at 185512",
-    "flip-timestamp": "MalformedLog: log:185211: the checksum",
-    "flip-magic": "MalformedLog: log: not a binary log",
-    "flip-fde": "MalformedLog: log:4: ",
-    "flip-xid": "MalformedLog: log:4854: the checksum",
-    "missing-event": "MalformedLog: log:185211: the event says that it ends at",
-    "dup-event": "MalformedLog: log:185512: the event says that it ends at 185512",
-    "swapped-files-concat": "MalformedLog: log:385542: the event says that it ends at 127",
-    "nocrc-flip-rows-body": "",
-    "nocrc-flip-colcount": "",
-    "flip-compressed-payload": "MalformedLog: log:372372: the checksum",
-    "trunc-compressed": "TruncatedLog: log:372372",
-}
-
-
-def test_recorded_damage_is_told_apart(scenario: Any) -> None:
-    """Each damaged file ends in the error, at the place, that its description asks for."""
-    folder = scenario("mysql97/corrupt")
-    described = {entry["file"]: entry for entry in json.loads((folder / "corruptions.json").read_text())}
-
-    assert CORRUPTIONS.keys() == described.keys()
-    for name, words in CORRUPTIONS.items():
-        _, error = outcome((folder / name).read_bytes(), 1 << 16)
-        assert error.startswith(words), (name, error, described[name]["expect"])
-        assert bool(words) == bool(error), (name, error, described[name]["expect"])
-
-
-# Logs in the public collection that are damaged or too old, and how reading them ends.
-REFUSED = {
-    "polardb__polardbx-cdc__mysql_bin.19_1": "MalformedLog: log:4: the first event is no format",
-    "stoneatom__stonedb__binlog_no_fd_event.000001": "MalformedLog: log:4: the first event is no format",
-    "stoneatom__stonedb__master-bin.000001": "UnsupportedLog: log:4: a binary log of before MySQL 5.0",
-    "stoneatom__stonedb__binlog_old_version_4_1.000001": "UnsupportedLog: log:4: a binary log of before MySQL 5.0",
-    "stoneatom__stonedb__trunc_binlog.000001": "UnsupportedLog: log:4: a binary log of before MySQL 5.0",
-    "webscalesql__webscalesql-5.6__bug47142_master-bin.000001": "UnsupportedLog: log:4: a binary log of before MySQL 5.0",
-    "stoneatom__stonedb__binlog_savepoint.000001": "MalformedLog: log:150: the event says that it ends at 106",
-    "stoneatom__stonedb__bug33029-slave-relay-bin.000001": "MalformedLog: log:142: the event says that it ends at 98",
-    "stoneatom__stonedb__corrupt-relay-bin.000624": "MalformedLog: log:235: the event says that it ends at 230243",
-    "stoneatom__stonedb__ver_5_1-wl2325_s.001": "MalformedLog: log:170: the event says that it ends at 108",
-    "webscalesql__webscalesql-5.6__ver_5_1-telco.001": "MalformedLog: log:759: the event says that it ends at 108",
-    "webscalesql__webscalesql-5.6__ver_5_1_17.001": "MalformedLog: log:759: the event says that it ends at 108",
-    "stoneatom__stonedb__binlog_truncated_prev_gtid_event.000001": "TruncatedLog: log:120",
-    "webscalesql__webscalesql-5.6__bug11747416_32228_binlog.000001": "TruncatedLog: log:316",
-}
-
-
-def test_logs_of_other_peoples_tests_are_read_or_refused(scenario: Any) -> None:
-    """Servers from 4.1 to 9 of several vendors: each log is read to its end, or refused with the words of the table."""
-    folder = scenario("mysql-public").parent / "public"
-    logs = [path for path in folder.iterdir() if path.suffix != ".tsv"]
-
-    assert len(logs) > 50
-    for path in logs:
-        found, error = outcome(path.read_bytes())
-        assert error.startswith(REFUSED.get(path.name, "")), (path.name, error)
-        assert bool(error) == (path.name in REFUSED), (path.name, error)
-        with dblog_tasks.open("mysql", path=str(path)) as decoder:
-            try:
-                assert sum(1 for event in decoder if event.body is not None) <= len(found)
-            except DECLARED:
-                assert error or "5_1" in path.name or "32407" in path.name  # table maps of before 5.1.18
-
-
-def test_a_transaction_cut_off_is_not_committed(scenario: Any) -> None:
-    """A log that ends between two events of a transaction reads to its end, and says of the last one that its commit is missing."""
-    folder = scenario("mysql97/corrupt")
-    for name in ("trunc-after-table-map", "trunc-after-gtid", "trunc-before-xid"):
-        with dblog_tasks.open("mysql", path=str(folder / name)) as decoder:
-            last: Any = list(decoder)[-1]
-
-        assert last.transaction_info.problem.reason == "not committed in this log", name
-
-
-def test_damage_without_a_checksum_is_malformed_or_a_wrong_value(scenario: Any) -> None:
-    """A column count that does not fit is refused; a bit in a value cannot be noticed by anybody."""
-    folder = scenario("mysql97/corrupt")
-    for name, raises in (("nocrc-flip-colcount", True), ("nocrc-flip-rows-body", False)):
-        error = None
-        try:
-            with dblog_tasks.open("mysql", path=str(folder / name)) as decoder:
-                assert all(found.body is not None for found in decoder)
-        except MalformedLog as found_error:
-            error = found_error
-        assert raises == (error is not None), name

@@ -25,13 +25,25 @@ from dblog_tasks.mysql.bodies import (
     Rand,
     Rotate,
     Statement,
+    TransactionPayload,
     XaPrepare,
     Xid,
     inflate,
     read_body,
-    read_length,
 )
-from tests.mysql.binlog_writer import SID, format_description, frame, gtid, length, maria_gtid, query, tagged_gtid, varint, zigzag
+from dblog_tasks.mysql.lengths import read_length, read_variable
+from dblog_tasks.mysql.load_data import FileBlock, Load, LoadQuery, UserVariable
+from dblog_tasks.mysql.replication import (
+    BinlogCheckpoint,
+    GtidList,
+    Heartbeat,
+    PreviousGtids,
+    Started,
+    StartEncryption,
+    TransactionContext,
+    ViewChange,
+)
+from tests.mysql.binlog_writer import SID, format_description, frame, gtid, length, maria_gtid, payload, query, tagged_gtid, varint, zigzag
 
 TIME = 1_795_407_937_322_726  # microseconds
 XID = pack("<I", 1) + b"\x02\x01gtb"  # of a MariaDB GTID: format, sizes, gtrid `gt`, bqual `b`
@@ -42,6 +54,10 @@ def squeezed(text: bytes, width: int = 2) -> bytes:
     return bytes([0x80 | width]) + len(text).to_bytes(width, "big") + zlib.compress(text)
 
 
+LOAD_QUERY = pack("<IIBHHIIIB", 7, 2, 1, 0, 2, 3, 9, 19, 1) + b"\0\0d\0LOAD DATA INFILE 'f' INTO TABLE t"
+LOAD_HEAD = pack("<IIIBBI", 7, 0, 1, 1, 1, 2)
+LOAD_TAIL = b"\1\2a\0bc\0t\0d\0f.txt"
+
 # Type, body, what it says, and whether it is no longer complete when its last byte is missing.
 BODIES: list[tuple[int, bytes, Any, bool]] = [
     (b.QUERY, query("BEGIN"), Query(7, 0, 0, "d", b"BEGIN"), False),
@@ -49,13 +65,17 @@ BODIES: list[tuple[int, bytes, Any, bool]] = [
     (b.QUERY, query(b"\xff\0x", schema="\u00e9", status=b"\0" * 30), Query(7, 0, 0, "\u00e9", b"\xff\0x"), False),
     (b.QUERY_COMPRESSED, query(squeezed(b"create table t(id int)")), Query(7, 0, 0, "d", b"create table t(id int)"), True),
     (b.QUERY_COMPRESSED, query(squeezed(b"")), Query(7, 0, 0, "d", b""), True),
+    (b.QUERY_COMPRESSED, query(b"\0" + zlib.compress(b"x")), Query(7, 0, 0, "d", b"x"), True),
     (b.ROTATE, pack("<Q", 4) + b"mysql-bin.2", Rotate(4, "mysql-bin.2"), False),
     (b.ROTATE, pack("<Q", 1 << 63) + b"mysql-bin.2\0\0\0rest", Rotate(1 << 63, "mysql-bin.2"), False),
     (b.INTVAR, pack("<BQ", 2, 8), Intvar(2, 8), True),
     (b.RAND, pack("<QQ", 1, 2), Rand(1, 2), True),
     (b.XID, pack("<Q", 1 << 63), Xid(1 << 63), True),
     (b.INCIDENT, b"\1\0\3bad", Incident(1, "bad"), True),
-    (b.ROWS_QUERY, b"\0select 1", Statement(b"select 1"), False),
+    (b.ROWS_QUERY, b"\x08select 1", Statement(b"select 1"), False),
+    (b.ROWS_QUERY, b"\xff" + b"s" * 300, Statement(b"s" * 300), False),
+    (b.ROWS_QUERY, b"select 1", Statement(b"select 1"), False),
+    (b.ROWS_QUERY, b"", Statement(b""), False),
     (b.ANNOTATE_ROWS, b"delete from t", Statement(b"delete from t"), False),
     (b.XA_PREPARE, pack("<BIII", 1, 2, 1, 2) + b"gbb", XaPrepare(one_phase=True, format_id=2, gtrid=b"g", bqual=b"bb"), True),
     (b.XA_PREPARE, pack("<BIII", 0, 1, 0, 0), XaPrepare(one_phase=False, format_id=1, gtrid=b"", bqual=b""), True),
@@ -85,7 +105,52 @@ BODIES: list[tuple[int, bytes, Any, bool]] = [
     (b.MARIADB_GTID, maria_gtid(7, flags=2, rest=bytes(8) + b"\x12" + pack("<I", 4711)), Gtid("0-1-7", thread=4711), True),
     (b.MARIADB_GTID, maria_gtid(7, flags=2, rest=bytes(8) + b"\x14" + bytes(8) + pack("<I", 4711)), Gtid("0-1-7", thread=4711), True),
     (b.MARIADB_GTID, maria_gtid(7, flags=2, rest=bytes(8) + b"\x18" + bytes(8) + pack("<I", 4711)), Gtid("0-1-7", thread=4711), True),
-    (b.HEARTBEAT, b"mysql-bin.1", Opaque(b"mysql-bin.1"), False),
+    (b.TRANSACTION_PAYLOAD, payload((b.XID, bytes(8)), zstd=False), TransactionPayload(27, 255, 27), True),
+    (b.TRANSACTION_PAYLOAD, b"\x09\2xx\2\1\0\3\3\xfc\0\1\1\1\4\0packed"[:-2], TransactionPayload(4, 0, 256), True),
+    (b.BEGIN_LOAD_QUERY, pack("<I", 7) + b"1,2", FileBlock(7, b"1,2"), False),
+    (b.APPEND_BLOCK, pack("<I", 7), FileBlock(7), True),
+    (b.CREATE_FILE, pack("<I", 7) + b"x", FileBlock(7, b"x"), False),
+    (b.EXEC_LOAD, pack("<I", 9), FileBlock(9), True),
+    (b.DELETE_FILE, pack("<I", 9), FileBlock(9), True),
+    (b.EXECUTE_LOAD_QUERY, LOAD_QUERY, LoadQuery(7, 2, 0, "d", b"LOAD DATA INFILE 'f' INTO TABLE t", 3, 9, 19, 1), False),
+    (b.NEW_LOAD, LOAD_HEAD + b"\1,\0\1\n\0\1\\\0" + LOAD_TAIL, Load(7, 0, 1, "d", "t", ("a", "bc"), "f.txt"), False),
+    (b.LOAD, LOAD_HEAD + b",\0\n\0\\\0\0" + LOAD_TAIL, Load(7, 0, 1, "d", "t", ("a", "bc"), "f.txt"), False),
+    (b.USER_VAR, pack("<I", 1) + b"v\0" + pack("<BII", 0, 33, 3) + b"abc", UserVariable("v", null=False, charset=33, value=b"abc"), True),
+    (
+        b.USER_VAR,
+        pack("<I", 1) + b"v\0" + pack("<BII", 2, 63, 1) + b"a\1",
+        UserVariable("v", null=False, type=2, charset=63, value=b"a", flags=1),
+        False,
+    ),
+    (b.USER_VAR, pack("<I", 1) + b"v\1", UserVariable("v", null=True), True),
+    (b.START_V3, pack("<H50sI", 3, b"4.1.22-log", 99), Started(3, "4.1.22-log", 99), True),
+    (b.HEARTBEAT, b"mysql-bin.1\0\0", Heartbeat("mysql-bin.1"), False),
+    (b.HEARTBEAT_V2, b"\1\4bin.\2\3\xfc\0\2\0", Heartbeat("bin.", 512), False),
+    (b.HEARTBEAT_V2, b"", Heartbeat(""), False),
+    (b.PREVIOUS_GTIDS, bytes(8), PreviousGtids(()), True),
+    (
+        b.PREVIOUS_GTIDS,
+        pack("<Q16sQQQQQ", 1, SID.bytes, 2, 1, 9, 10, 11),
+        PreviousGtids(((str(SID), ((1, 8), (10, 10))),)),
+        True,
+    ),
+    (
+        b.PREVIOUS_GTIDS,
+        pack("<Q", 1 << 56 | 2 << 8 | 1) + SID.bytes + b"\0" + pack("<QQQ", 1, 1, 5) + SID.bytes + b"\x04ab" + pack("<QQQ", 1, 7, 8),
+        PreviousGtids(((str(SID), ((1, 4),)), (f"{SID}:ab", ((7, 7),)))),
+        True,
+    ),
+    (
+        b.TRANSACTION_CONTEXT,
+        pack("<BIBIII", 3, 5, 1, 2, 2, 1) + b"uidsn" + b"\1\0a\0\0" + b"\2\0bc",
+        TransactionContext("uid", 5, gtid_specified=True, snapshot=b"sn", written=(b"a", b""), read=(b"bc",)),
+        True,
+    ),
+    (b.VIEW_CHANGE, pack("<40sQI", b"view:1", 2, 1) + b"\1\0k\2\0\0\0vv", ViewChange("view:1", 2, ((b"k", b"vv"),)), True),
+    (b.MARIADB_GTID_LIST, pack("<IIIQIIQ", 1 << 28 | 2, 0, 1, 5, 7, 8, 9), GtidList(("0-1-5", "7-8-9")), True),
+    (b.BINLOG_CHECKPOINT, pack("<I", 5) + b"bin.1", BinlogCheckpoint("bin.1"), True),
+    (b.START_ENCRYPTION, pack("<BI", 1, 2) + b"123456789012", StartEncryption(1, 2, b"123456789012"), True),
+    (b.STOP, b"", Opaque(b""), False),
     (43, b"\1\2\3", Opaque(b"\1\2\3"), False),
 ]
 
@@ -126,6 +191,23 @@ def test_a_body_cut_short_or_followed_by_other_bytes(kind: int, body: bytes, sai
         (b.QUERY_COMPRESSED, query(b"\x84\xff\xff\xff\xff" + zlib.compress(b"x"))),
         (b.QUERY_COMPRESSED, query(b"\x81\1")),
         (b.QUERY_COMPRESSED, query(b"")),
+        (b.QUERY_COMPRESSED, query(b"\0" + zlib.compress(b"x")[:-1])),
+        (b.TRANSACTION_PAYLOAD, b"payload"),
+        (b.TRANSACTION_PAYLOAD, payload((b.XID, bytes(8)), fields=[(2, 0), (3, 27)])),
+        (b.TRANSACTION_PAYLOAD, payload((b.XID, bytes(8)), zstd=False, fields=[(1, 27)])),
+        (b.TRANSACTION_PAYLOAD, payload((b.XID, bytes(8)), zstd=False, fields=[(2, 255), (1, 28)])),
+        (b.PREVIOUS_GTIDS, bytes.fromhex("0000000000000040")),
+        (b.PREVIOUS_GTIDS, pack("<Q16sQ", 1, SID.bytes, 1 << 62)),
+        (b.PREVIOUS_GTIDS, pack("<Q16sQQQ", 1, SID.bytes, 1, 9, 9)),
+        (b.PREVIOUS_GTIDS, pack("<Q16sQQQQQ", 1, SID.bytes, 2, 1, 9, 8, 11)),
+        (b.PREVIOUS_GTIDS, pack("<Q", 1 << 56 | 1 << 8 | 1) + SID.bytes + b"\x04\xff\xff" + pack("<Q", 0)),
+        (b.MARIADB_GTID_LIST, pack("<I", 0x0FFF_FFFF)),
+        (b.VIEW_CHANGE, pack("<40sQI", b"v", 2, 0xFFFF_FFFF)),
+        (b.TRANSACTION_CONTEXT, pack("<BIBIII", 0, 5, 1, 0, 0xFFFF_FFFF, 0)),
+        (b.NEW_LOAD, pack("<IIIBBI", 7, 0, 1, 1, 1, 0xFFFF_FFFF) + bytes(9)),
+        (b.NEW_LOAD, LOAD_HEAD + bytes(6) + b"\1\2a\0bcd"),
+        (b.EXECUTE_LOAD_QUERY, LOAD_QUERY.replace(pack("<I", 19), pack("<I", 99))),
+        (b.USER_VAR, pack("<I", 0xFFFF_FFFF) + b"v"),
         (b.XA_PREPARE, pack("<BIII", 0, 1, 0xFFFF_FFFF, 0xFFFF_FFFF)),
         (b.INCIDENT, b"\1\0\xff" + b"x" * 254),
         (b.GTID, gtid(1, committed=TIME, tail=b"\xfe")),
@@ -165,8 +247,15 @@ def test_a_damaged_body_is_a_body_or_malformed(known: tuple[int, bytes], data: s
     for _ in range(data.draw(st.integers(1, 3))):
         if body:
             body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 250, 251, 252, 253, 254, 255]))
-    with suppress(MalformedLog):
+    with suppress(MalformedLog, UnsupportedLog):
         assert read_body(frame(known[0], bytes(body)), "log:4") is not None
+
+
+def test_previous_gtids_are_printed_as_servers_do() -> None:
+    """Intervals of one number without a dash."""
+    said = PreviousGtids(((str(SID), ((1, 8), (10, 10))), (f"{SID}:ab", ((7, 7),))))
+
+    assert f"{SID}:1-8:10,{SID}:ab:7" == str(said)
 
 
 def test_a_format_description_is_a_body_too() -> None:
@@ -203,8 +292,8 @@ def test_a_length_that_begins_like_none_is_refused(first: int) -> None:
 @given(st.integers(0, (1 << 64) - 1), st.integers(-(1 << 63), (1 << 63) - 1))
 def test_numbers_of_tagged_gtids_are_read_as_written(unsigned: int, signed: int) -> None:
     """One to nine bytes, with a sign or without."""
-    assert (unsigned, len(varint(unsigned))) == bodies._varint(varint(unsigned), 0)
-    assert signed == bodies._signed(bodies._varint(zigzag(signed), 0)[0])
+    assert (unsigned, len(varint(unsigned))) == read_variable(varint(unsigned), 0)
+    assert signed == bodies._signed(read_variable(zigzag(signed), 0)[0])
 
 
 def gtids(path: Path) -> list[tuple[int, str, int]]:

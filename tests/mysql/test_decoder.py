@@ -159,3 +159,16 @@ def test_any_bytes_end_in_a_declared_error_or_the_end(tail: bytes) -> None:
             continue
         except DblogError:
             continue
+
+
+def test_what_was_rolled_back_is_not_undone() -> None:
+    """Up to a savepoint or as a whole, beside rows of a table without transactions, which stay."""
+    ledger = Ledger()
+    path = CORPUS / "found" / "rolled-back-mariadb1011.000014"
+    with dblog_tasks.open("mysql", path=str(path), ledger=ledger) as decoder:
+        events: list[Any] = [event for event in decoder if getattr(event, "operation", None)]
+    kept = [(event.table[1], after[0], after[1]) for event in events for _, after in event.body.rows]
+
+    assert [("m", 41, "stays"), ("t", 40, "keep"), ("t", 43, "keep2"), ("m", 51, "stays"), ("m", 60, "x"), ("m", 1, "u")] == kept
+    assert {"rolled back": 3} == ledger.not_needed
+    assert {None} == {event.omission for event in events}

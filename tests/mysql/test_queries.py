@@ -14,11 +14,15 @@ from dblog_tasks.mysql.queries import (
     NOTHING,
     ROLLBACK,
     ROLLBACK_TO,
+    SAVEPOINT,
     XA_COMMIT,
     XA_END,
     XA_ROLLBACK,
     XA_START,
+    XaId,
     classify,
+    savepoint,
+    xa_id,
 )
 
 KINDS: list[tuple[bytes, str]] = [
@@ -43,7 +47,7 @@ KINDS: list[tuple[bytes, str]] = [
     (b"ROLLBACK TO `s`", ROLLBACK_TO),
     (b"rollback to savepoint s", ROLLBACK_TO),
     (b"ROLLBACK WORK TO s", ROLLBACK_TO),
-    (b"SAVEPOINT `s`", NOTHING),
+    (b"SAVEPOINT `s`", SAVEPOINT),
     (b"RELEASE SAVEPOINT s", NOTHING),
     (b"XA START X'61',X'',1", XA_START),
     (b"XA BEGIN 'a'", XA_START),
@@ -142,3 +146,41 @@ def test_any_text_has_a_kind(text: bytes) -> None:
 def test_a_long_head_takes_no_long_look(text: bytes) -> None:
     """Only the head is looked at, and no byte of it twice: this ends at once or not at all."""
     assert DATA == classify(text + b"COMMIT")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (b"SAVEPOINT `s`", b"S"),
+        (b"savepoint s1 ;", b"S1"),
+        (b"ROLLBACK TO `a b``c`", b"A B``C"),
+        (b"ROLLBACK WORK TO SAVEPOINT s", b"S"),
+        (b"rollback to savepoint `to`", b"TO"),
+        (b"/* SAVEPOINT x */ ROLLBACK TO `s`", b"S"),
+        ("SAVEPOINT `\u00e9`".encode(), None),
+        (b"SAVEPOINT", None),
+        (b"SAVEPOINT `s` and more", None),
+        (b"ROLLBACK", None),
+    ],
+)
+def test_name_of_a_savepoint(text: bytes, name: bytes | None) -> None:
+    """Quoted or not, of any case; None where it cannot be told for certain."""
+    assert name == savepoint(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"XA COMMIT X'61',X'62',7", XaId(7, b"a", b"b")),
+        (b"XA ROLLBACK X'',X'',4294967295", XaId(0xFFFF_FFFF, b"", b"")),
+        (b"xa commit x'6A'", XaId(1, b"j", b"")),
+        (b"XA COMMIT X'61' , X'62'", XaId(1, b"a", b"b")),
+        (b"XA COMMIT X'6'", None),
+        (b"XA COMMIT 'a'", None),
+        (b"COMMIT", None),
+    ],
+)
+def test_id_of_an_xa_transaction(text: bytes, found: XaId | None) -> None:
+    """As servers write it; the id's own text is read back equal."""
+    assert found == xa_id(text)
+    assert found is None or found == xa_id(f"XA COMMIT {found}".encode())

@@ -28,8 +28,7 @@ from dblog_tasks import (
     UnsupportedLog,
 )
 from dblog_tasks.mysql import binlog, bodies
-from dblog_tasks.mysql.bodies import Opaque
-from dblog_tasks.mysql.decoder import position_key
+from dblog_tasks.mysql.place import position_key
 from dblog_tasks.mysql.table_map import METADATA_SIZE, read_table_map
 from tests.mysql.binlog_writer import LENGTHS, Log, frame, length, names, query, table_map
 from tests.mysql.reference_bodies import FIELDS, Case, rows_of
@@ -44,16 +43,8 @@ SKIPPED = {
     "dsn_with_start_file": "live servers are not read yet",
 }
 NOT_YET = {
-    "rows_query": "not the server's format: its text begins with a byte of length, see rows_query_server_format",
-    "append_block": "no reader: bodies of LOAD DATA are kept as bytes",
-    "exec_load": "no reader: bodies of LOAD DATA are kept as bytes",
-    "user_var": "no reader: variables of statements are kept as bytes",
-    "heartbeat": "no reader: no file has heartbeats",
-    "malformed_previous_gtids_huge_count": "no reader: sets of GTIDs are kept as bytes, so nothing is found wrong in them",
-    "transaction_payload_opaque": "compressed transactions are reported, not expanded",
     "column_helpers": "its JSON bytes are no document: we decode JSON, the reference does not",
     "more_column_types": "it has a tiny blob without length bytes, which no server writes",
-    "mariadb_write_rows_compressed": "not the server's format: no length before the rows; tests/corpus/types/compressed has real ones",
     "file_start_time": "an event's time is that of its transaction's commit: a transaction is inside a window as a whole",
     "file_end_time_exclusive": "an event's time is that of its transaction's commit: a transaction is inside a window as a whole",
 }
@@ -378,9 +369,7 @@ def compressed(case: Case, folder: Path) -> None:
 
 IMPROVED: Mapping[str, Callable[[Case, Path], None]] = {
     "rows_query_server_format": statement("select 1"),
-    "transaction_payload_opaque": lambda case, folder: (
-        pytest.fail("not expanded") if isinstance(event_body(case, folder), Opaque) else None
-    ),
+    "transaction_payload_opaque": refused(MalformedLog),
     "multi_row_update_order": reversed_rows("", "UPDATE_ROWS_EVENT"),
     **dict.fromkeys(("malformed_intvar_empty", "malformed_table_map_short", "malformed_previous_gtids_huge_count"), refused(MalformedLog)),
     **dict.fromkeys(("malformed_rotate_short", "malformed_gtid_short_tail", "malformed_decimal_zero_precision"), refused(MalformedLog)),

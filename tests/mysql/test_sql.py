@@ -12,8 +12,8 @@ import pytest
 from dblog_tasks.errors import MalformedPlan
 from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, Value
 from dblog_tasks.mysql.json_binary import json_expression
+from dblog_tasks.mysql.literals import FORMS, identifier, quote
 from dblog_tasks.mysql.sql import (
-    FORMS,
     INSERT_CHARACTERS_MAX,
     INSERT_ROWS_MAX,
     SHAPES_MAX,
@@ -22,9 +22,7 @@ from dblog_tasks.mysql.sql import (
     TransactionInfo,
     _joined,
     _joiner,
-    identifier,
     omission,
-    quote,
     undo_script,
 )
 
@@ -32,6 +30,7 @@ CHECK = "SELECT IF({}, 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;"
 ONE = CHECK.format("ROW_COUNT()=1")
 STRICT = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES';"
 LENIENT = STRICT.replace(",STRICT_ALL_TABLES", "")
+UUID = "00112233-4455-6677-8899-aabbccddeeff"
 ID, VALUE = Column("id", "int"), Column("v", "int")
 
 
@@ -108,6 +107,9 @@ VALUES: list[tuple[Column, Value, str, str]] = [
     (members(), 5, "5", "CAST(`c` AS UNSIGNED) = 5"),
     (col("json"), '{"a": "x\\n"}', '\'{"a": "x\\\\n"}\'', 'CAST(`c` AS BINARY) = \'{"a": "x\\\\n"}\''),
     (col("geometry"), b"\0\x01", "X'0001'", "HEX(`c`) = '0001'"),
+    (col("uuid"), UUID, f"'{UUID}'", f"`c` = '{UUID}'"),
+    (col("inet6"), "::ffff:1.2.3.4", "'::ffff:1.2.3.4'", "`c` = '::ffff:1.2.3.4'"),
+    (col("inet4"), "1.2.3.4", "'1.2.3.4'", "`c` = '1.2.3.4'"),
     (col("vector(1)"), b"\0\0\x80?", "X'0000803F'", "HEX(`c`) = '0000803F'"),
     (col("int"), None, "NULL", "`c` IS NULL"),
     (text("gbk"), None, "NULL", "`c` IS NULL"),
@@ -385,7 +387,7 @@ def test_rows_of_another_width_are_refused(pair: RowPair) -> None:
         (Table("", "t", (ID,)), "a name that cannot be written in SQL"),
         (Table("s", "t", (Column("", "int"),)), "a name that cannot be written in SQL"),
         (Table("s", "t", (Column("\udc80", "int"),)), "a name that cannot be written in SQL"),
-        (keyed(col("uuid")), "a column type that cannot be written in SQL"),
+        (keyed(col("xmltype")), "a column type that cannot be written in SQL"),
         (keyed(col("varchar(9)", charset="klingon")), "a character set that is not known"),
         (Table("s", "t", (Column("g", "int", generated=True),)), "a table without a column that can be written"),
         (Table("s", "t", ()), "a table without a column that can be written"),

@@ -205,17 +205,35 @@ def full() -> bytes:
 
 
 def test_a_map_cut_short_says_less_or_is_malformed() -> None:
-    """At every length; only behind the fixed part may it end, between two pieces of metadata."""
+    """At every length; only behind the fixed part may it end, between two pieces of metadata, or where the oldest servers ended."""
     body = full()
     whole = read_table_map(body, "log:4")
-    fixed = len(table_map(COLUMNS)[8:])
+    fixed, codes = len(table_map(COLUMNS)[8:]), body.index(bytes(code for code, _ in COLUMNS)) + len(COLUMNS)
     for cut in range(len(body)):
         try:
             found = read_table_map(body[:cut], "log:4")
         except MalformedLog:
             continue
-        assert cut >= fixed
-        assert [column.code for column in whole.columns] == [column.code for column in found.columns]
+        assert cut >= fixed or (cut == codes and not found.sized)
+        if found.sized:
+            assert [column.code for column in whole.columns] == [column.code for column in found.columns]
+
+
+def test_a_map_of_the_oldest_servers_has_no_sizes() -> None:
+    """MySQL 5.1.5 to 5.1.17 end after the types: CHAR(50) is 254 and no more."""
+    body = bytes.fromhex("0474657374000274310002 03fe")
+
+    assert TableMap("test", "t1", (WireColumn(3, 0, nullable=True), WireColumn(254, 0, nullable=True)), sized=False) == read_table_map(
+        body, "log:4"
+    )
+
+
+@pytest.mark.parametrize("code", [20, 200, 243])
+def test_no_metadata_is_read_past_a_type_that_is_not_known(code: int) -> None:
+    """Nobody knows how much of it is its own; names and the columns before are still there."""
+    found = read([(246, b"\x0a\x02"), (code, b"\1\2\3"), (15, b"\x50\x00")], names("a", "b", "c"))
+
+    assert [(246, 10 << 8 | 2, "a"), (code, 0, "b"), (15, 0, "c")] == [(column.code, column.meta, column.name) for column in found.columns]
 
 
 @settings(max_examples=300)

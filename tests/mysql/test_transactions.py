@@ -13,9 +13,9 @@ import pytest
 from dblog_tasks import DblogError, UnsupportedLog
 from dblog_tasks.mysql import binlog as b, transactions
 from dblog_tasks.mysql.layout import Layouts
-from dblog_tasks.mysql.transactions import NOT_COMMITTED, PREPARED, ROLLED_BACK, ROLLED_BACK_IN_PART, Gatherer, Group
+from dblog_tasks.mysql.transactions import HEADLESS, NOT_COMMITTED, PREPARED, ROLLED_BACK, ROLLED_BACK_IN_PART, Gatherer, Group
 from tests.mysql import binlog_writer as write
-from tests.mysql.binlog_writer import Log, gtid, maria_gtid, query, rows, table_map
+from tests.mysql.binlog_writer import Log, gtid, maria_gtid, payload, query, rows, table_map
 
 Event = tuple[int, bytes]
 XID: Event = (b.XID, bytes(7) + b"\1")
@@ -44,6 +44,11 @@ def g(number: int) -> Event:
 def m(sequence: int, flags: int = 0) -> Event:
     """A MariaDB GTID."""
     return b.MARIADB_GTID, maria_gtid(sequence, flags=flags)
+
+
+def packed(*events: Event) -> Event:
+    """A compressed transaction."""
+    return b.TRANSACTION_PAYLOAD, payload(*events)
 
 
 BEGIN, COMMIT = q("BEGIN"), q("COMMIT")
@@ -81,7 +86,17 @@ SEQUENCES: dict[str, tuple[list[Event], Wanted]] = {
         [g(1), q("XA START 'a'"), MAP, INSERT, q("XA END 'a'"), PREPARE, g(2), q("XA ROLLBACK 'a'")],
         [(6, f"{SID}:1", PREPARED), (2, f"{SID}:2", None)],
     ),
-    "MySQL, compressed": ([g(1), (b.TRANSACTION_PAYLOAD, b"\0"), g(2), BEGIN, XID], [(2, f"{SID}:1", None), (3, f"{SID}:2", None)]),
+    "MySQL, compressed": ([g(1), packed(BEGIN, MAP, INSERT, XID), g(2), BEGIN, XID], [(6, f"{SID}:1", None), (3, f"{SID}:2", None)]),
+    "MySQL, compressed and prepared": (
+        [g(1), packed(q("XA START 'a'"), MAP, INSERT, PREPARE), STOP],
+        [(6, f"{SID}:1", PREPARED), (1, None, None)],
+    ),
+    "MySQL, compressed without an end": (
+        [g(1), packed(BEGIN, MAP, INSERT), g(2), BEGIN, XID],
+        [(5, f"{SID}:1", NOT_COMMITTED), (3, f"{SID}:2", None)],
+    ),
+    "MySQL, compressed without GTIDs": ([packed(BEGIN, MAP, INSERT, XID), packed(BEGIN, MAP, INSERT, XID)], [(5, AT, None), (5, AT, None)]),
+    "MySQL, nothing compressed": ([g(1), packed(), BEGIN, XID], [(4, f"{SID}:1", None)]),
     "MySQL, tagged": ([(b.GTID_TAGGED, write.tagged_gtid("tag", 7)), BEGIN, MAP, INSERT, XID], [(5, f"{SID}:tag:7", None)]),
     "MariaDB": ([m(4), MAP, INSERT_V1, XID, m(5), MAP, INSERT_V1, COMMIT], [(4, "0-1-4", None), (4, "0-1-5", None)]),
     "MariaDB, standalone": (
@@ -106,11 +121,17 @@ SEQUENCES: dict[str, tuple[list[Event], Wanted]] = {
     ),
     "MariaDB, rolled back to a savepoint": (
         [m(1), MAP, INSERT_V1, q("SAVEPOINT `s`"), MAP, INSERT_V1, q("ROLLBACK TO `s`"), MAP, INSERT_V1, XID, m(2), MAP, INSERT_V1, XID],
-        [(10, "0-1-1", ROLLED_BACK_IN_PART), (4, "0-1-2", None)],
+        [(10, "0-1-1", None), (4, "0-1-2", None)],
     ),
-    "rolled back": ([g(1), BEGIN, MAP, INSERT, q("ROLLBACK")], [(5, f"{SID}:1", ROLLED_BACK)]),
-    "rolled back, MariaDB": ([m(1), MAP, INSERT_V1, q("ROLLBACK")], [(4, "0-1-1", ROLLED_BACK)]),
-    "rows without BEGIN": ([MAP, INSERT_V1, MAP, MORE, MORE, INSERT_V1], [(2, AT, None), (4, AT, None)]),
+    "rolled back to a savepoint the log does not have": (
+        [m(1), q("SAVEPOINT `s`"), MAP, INSERT_V1, q("ROLLBACK TO `t`"), XID],
+        [(6, "0-1-1", ROLLED_BACK_IN_PART)],
+    ),
+    "rolled back": ([g(1), BEGIN, MAP, INSERT, q("ROLLBACK")], [(5, f"{SID}:1", None)]),
+    "rolled back, MariaDB": ([m(1), MAP, INSERT_V1, q("ROLLBACK")], [(4, "0-1-1", None)]),
+    "XA rolled back before it was prepared": ([BEGIN, MAP, INSERT_V1, q("XA ROLLBACK X'61'")], [(4, AT, None)]),
+    "rows without BEGIN": ([MAP, INSERT_V1, MAP, MORE, INSERT_V1, XID, g(1), BEGIN, XID], [(6, AT, HEADLESS), (3, f"{SID}:1", None)]),
+    "rows without BEGIN and end": ([MAP, INSERT_V1], [(2, AT, NOT_COMMITTED)]),
     "rows without a table map": ([BEGIN, INSERT_V1, XID], [(3, AT, None)]),
     "file ends inside": ([g(1), BEGIN, MAP, INSERT], [(4, f"{SID}:1", NOT_COMMITTED)]),
     "file ends after a GTID": ([g(1)], [(1, f"{SID}:1", NOT_COMMITTED)]),
@@ -151,7 +172,56 @@ def test_events_are_gathered_into_transactions(name: str) -> None:
 
     assert wanted == [(group.count, name, group.problem) for group, name in zip(groups, named, strict=True)]
     assert [group.start for group in groups[1:]] == [group.end for group in groups[:-1]]
-    assert [kind for kind, _ in events] == [frame.type for group in groups for frame in group]
+    assert [kind for kind, _ in events] == [frame.type for group in groups for frame in group.outer()]
+
+
+SAVE, BACK, TABLE = q("SAVEPOINT `S`"), q("ROLLBACK TO `s`"), (("d", "t"), "insert", 23)
+
+
+@pytest.mark.parametrize(
+    ("events", "taken_back", "touched"),
+    [
+        ([m(1), MAP, INSERT_V1, XID], [], {TABLE: 1}),
+        ([m(1), MAP, INSERT_V1, SAVE, MAP, INSERT_V1, BACK, MAP, INSERT_V1, XID], [5], {TABLE: 2}),
+        ([m(1), SAVE, MAP, INSERT_V1, BACK, MAP, INSERT_V1, BACK, XID], [3, 6], {}),
+        ([m(1), SAVE, MAP, INSERT_V1, SAVE, MAP, INSERT_V1, BACK, XID], [6], {TABLE: 1}),
+        ([m(1), SAVE, MAP, INSERT_V1, q("SAVEPOINT `t`"), MAP, INSERT_V1, q("ROLLBACK TO `t`"), BACK, XID], [3, 6], {}),
+        ([m(1), MAP, INSERT_V1, q("ROLLBACK")], [2], {}),
+        ([m(1), MAP, INSERT_V1, q("DELETE FROM m"), q("ROLLBACK")], [2], {(None, "statement", 2): 1}),
+        ([m(1), SAVE, MAP, INSERT_V1, BACK, MAP, INSERT_V1, q("ROLLBACK")], [3, 6], {}),
+        ([g(1), packed(BEGIN, SAVE, MAP, INSERT_V1, BACK, MAP, INSERT_V1, XID)], [4], {TABLE: 1}),
+        ([BEGIN, MAP, INSERT_V1, q("XA ROLLBACK X'61'")], [2], {}),
+    ],
+)
+def test_rows_that_were_rolled_back_do_not_count(events: list[Event], taken_back: list[int], touched: dict[Any, int]) -> None:
+    """Numbers of the rows events that were taken back; what is left is what the transaction touched."""
+    (group,) = gather(Log().adds(*events))
+    frames, standing = list(group), list(group.standing())
+
+    assert taken_back == [number for number, frame in enumerate(frames) if frame not in standing]
+    assert len(taken_back) == group.rows_taken_back
+    assert touched == {(layout and layout.name, operation, kind): count for (layout, operation, kind), count in group.touched.items()}
+    assert group.problem is None
+
+
+@pytest.mark.parametrize(
+    ("version", "apart"),
+    [("", True), ("5.1.73-log", False), ("5.5.8", False), ("5.5.44-log", True), ("9.7.4", True), ("10.11.19-MariaDB-log", True)],
+)
+def test_old_servers_log_tables_without_transactions_with_the_others(version: str, apart: bool) -> None:  # noqa: FBT001 - a column
+    """Before 5.5.9 a rollback does not say of which rows it is."""
+    log = Log().adds(BEGIN, MAP, INSERT_V1, q("ROLLBACK"), BEGIN, SAVE, MAP, INSERT_V1, BACK, XID)
+    groups = list(Gatherer("log", Layouts(), version).gather(b.frames([log.data], "log")))[1:]
+
+    assert ([None, None] if apart else [ROLLED_BACK, ROLLED_BACK_IN_PART]) == [group.problem for group in groups]
+
+
+def test_old_servers_log_rows_without_transactions() -> None:
+    """Before 5.5.9 a statement's rows may stand alone; they end with it."""
+    log = Log().adds(MAP, INSERT_V1, MAP, MORE, MORE, INSERT_V1)
+    groups = list(Gatherer("log", Layouts(), "5.1.30-log").gather(b.frames([log.data], "log")))[1:]
+
+    assert [(2, None), (4, None)] == [(group.count, group.problem) for group in groups]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +235,7 @@ def test_events_are_gathered_into_transactions(name: str) -> None:
         ([m(1), q("set statement max_statement_time=1 for delete from t"), XID], {(None, "statement", 2): 1}),
         ([(b.BEGIN_LOAD_QUERY, bytes(4)), (b.EXECUTE_LOAD_QUERY, bytes(40))], {(None, "statement", 18): 1}),
         ([(b.INCIDENT, b"\1\0\0")], {(None, "incident", 26): 1}),
-        ([g(1), (b.TRANSACTION_PAYLOAD, b"")], {(None, "payload", 40): 1}),
+        ([g(1), packed(BEGIN, MAP, INSERT, INSERT, XID)], {(("d", "t"), "insert", 30): 2}),
         ([g(1), BEGIN, XID], {}),
     ],
 )
@@ -181,7 +251,7 @@ def test_what_there_is_to_know_of_a_transaction() -> None:
     committed = 1_700_000_000_123_456
     log = Log().add(b.GTID, gtid(9, committed=committed)).add(b.QUERY, query("BEGIN", thread=77))
     for text in (b"first", b"first", b"second", b"third", b"fourth"):
-        log.add(b.ROWS_QUERY, b"\0" + text)
+        log.add(b.ROWS_QUERY, bytes([min(len(text), 255)]) + text)
     (group,) = gather(log.adds(MAP, INSERT, (b.XID, (42).to_bytes(8, "little"))))
     info = group.info("log")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 from struct import pack
+import zlib
 
 from hypothesis import given, strategies as st
 import pytest
@@ -127,3 +128,44 @@ def test_a_memo_forgets_when_it_holds_too_much(monkeypatch: pytest.MonkeyPatch) 
     assert [str(number) for number in range(100)] == [memo[number] for number in range(100)]
     assert len(memo) <= 10
     assert "3" == memo[3]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x82",
+        b"\x80" + zlib.compress(b"abc"),
+        b"\x85\0\0\0\0\3" + zlib.compress(b"abc"),
+        b"\x71\3" + zlib.compress(b"abc"),
+        b"\x81\2" + zlib.compress(b"abc"),
+        b"\x81\4" + zlib.compress(b"abc"),
+        b"\x81\3" + zlib.compress(b"abc")[:-5],
+        b"\x89\3" + zlib.compress(b"abc"),
+        b"\x84\xff\xff\xff\xff" + zlib.compress(bytes(1000)),
+    ],
+)
+def test_a_compressed_value_that_is_not_what_it_says_is_refused(data: bytes) -> None:
+    """Another method, another length, cut short; and nothing is inflated beyond what it says."""
+    with pytest.raises(ValueError, match="a compressed value"):
+        values.inflate_column(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("::", "0 0 0 0 0 0 0 0"),
+        ("::1", "0 0 0 0 0 0 0 1"),
+        ("::1.2.3.4", "0 0 0 0 0 0 102 304"),
+        ("::ffff:1.2.3.4", "0 0 0 0 0 ffff 102 304"),
+        ("::fffe:102:304", "0 0 0 0 0 fffe 102 304"),
+        ("a::", "a 0 0 0 0 0 0 0"),
+        ("1::2:3:0:0:4", "1 0 0 2 3 0 0 4"),
+        ("1:0:2:3::7:8", "1 0 2 3 0 0 7 8"),
+        ("1::2:3:4:5:6:7", "1 0 2 3 4 5 6 7"),
+        ("1:2:3:4:5:6:7:8", "1 2 3 4 5 6 7 8"),
+        ("::2:3:4:5:6:7:8", "0 2 3 4 5 6 7 8"),
+    ],
+)
+def test_inet6_is_printed_as_mariadb_does(text: str, words: str) -> None:
+    """As MariaDB 10.11.19 printed each of them."""
+    assert text == values.inet6_text(b"".join(int(word, 16).to_bytes(2, "big") for word in words.split()))

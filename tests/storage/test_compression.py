@@ -1,9 +1,11 @@
-"""gzip and zstd streams: whole, in any pieces, cut and damaged."""
+"""Compressed streams: whole, in any pieces, cut and damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import bz2
+from collections.abc import Callable, Iterable, Iterator
 import gzip
+import lzma
 import zlib
 
 from hypothesis import given, strategies as st
@@ -11,8 +13,9 @@ import pytest
 import zstandard
 
 from dblog_tasks.errors import DblogError, MalformedLog, TruncatedLog, UnsupportedLog
-from dblog_tasks.storage.compression import READABLE, decompress
+from dblog_tasks.storage.compression import SUFFIXES, decompress, split_suffix
 
+READABLE = sorted(set(SUFFIXES.values()))
 TEXT = b"".join(b"%d times %d\n" % (number, number * 7919 % 1013) for number in range(3000))
 SKIPPABLE = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"skip"
 
@@ -39,6 +42,8 @@ def until_error(parts: Iterable[bytes]) -> tuple[bytes, DblogError | None]:
     return b"".join(found), None
 
 
+PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": sizeless, "xz": lzma.compress, "bz2": bz2.compress}
+
 WHOLE = [
     ("gz", gzip.compress(TEXT), TEXT),
     ("gz", gzip.compress(b""), b""),
@@ -51,6 +56,18 @@ WHOLE = [
     ("zst", sizeless(TEXT), TEXT),
     ("zst", sizeless(TEXT) + SKIPPABLE + zstandard.compress(b"more") + sizeless(b""), TEXT + b"more"),
     ("zst", SKIPPABLE + sizeless(bytes(1 << 20)), bytes(1 << 20)),
+    ("xz", lzma.compress(TEXT), TEXT),
+    ("xz", lzma.compress(b""), b""),
+    (
+        "xz",
+        lzma.compress(TEXT, check=lzma.CHECK_SHA256) + bytes(8) + lzma.compress(b"") + lzma.compress(b"more") + bytes(4),
+        TEXT + b"more",
+    ),
+    ("xz", lzma.compress(bytes(1 << 20), preset=9), bytes(1 << 20)),
+    ("bz2", bz2.compress(TEXT), TEXT),
+    ("bz2", bz2.compress(b""), b""),
+    ("bz2", bz2.compress(TEXT, 1) + bz2.compress(b"") + bz2.compress(b"more"), TEXT + b"more"),
+    ("bz2", bz2.compress(bytes(1 << 20)), bytes(1 << 20)),
 ]
 
 DAMAGED = [
@@ -61,6 +78,13 @@ DAMAGED = [
     ("zst", b"no zstd at all, nor anything else"),
     ("zst", sizeless(TEXT) + b"rubbish after the end"),
     ("zst", sizeless(TEXT)[:-4] + bytes(4)),
+    ("xz", b"no xz at all"),
+    ("xz", lzma.compress(TEXT, format=lzma.FORMAT_ALONE)),
+    ("xz", lzma.compress(TEXT) + b"rubbish after the end"),
+    ("xz", lzma.compress(TEXT)[:-30] + bytes(30)),
+    ("bz2", b"no bzip2 at all"),
+    ("bz2", bz2.compress(TEXT) + b"rubbish after the end"),
+    ("bz2", bz2.compress(TEXT)[:-8] + bytes(8)),
 ]
 
 
@@ -73,7 +97,9 @@ def test_a_stream_in_any_pieces_gives_its_content(compression: str, data: bytes,
     assert all(found)
 
 
-@pytest.mark.parametrize(("compression", "data", "expected"), [case for case in WHOLE if not case[1].endswith(bytes(9))])
+@pytest.mark.parametrize(
+    ("compression", "data", "expected"), [case for case in WHOLE if not case[1].endswith(bytes(4)) or case[0] == "zst"]
+)
 def test_a_cut_stream_gives_what_it_holds_and_says_so(compression: str, data: bytes, expected: bytes) -> None:
     """A cut inside a member or frame raises TruncatedLog after a beginning of the content, with its length."""
     for length in (0, 1, 5, len(data) // 2, len(data) - 1):
@@ -86,8 +112,7 @@ def test_a_cut_stream_gives_what_it_holds_and_says_so(compression: str, data: by
 @pytest.mark.parametrize("compression", READABLE)
 def test_the_place_of_damage_is_told_in_decompressed_bytes(compression: str) -> None:
     """All that was whole has come out, and the error counts it."""
-    whole = {"gz": gzip.compress(TEXT), "zst": sizeless(TEXT)}[compression]
-    found, error = until_error(decompress(compression, pieces(whole + b"rubbish", 100), "x"))
+    found, error = until_error(decompress(compression, pieces(PACK[compression](TEXT) + b"rubbish", 100), "x"))
     assert isinstance(error, MalformedLog)
     assert (TEXT, f"x: after {len(TEXT)} decompressed bytes") == (found, error.where)
 
@@ -104,8 +129,7 @@ def test_a_damaged_stream_is_malformed_not_cut(compression: str, data: bytes) ->
 def test_a_bomb_comes_out_in_bounded_pieces(compression: str) -> None:
     """No piece is bigger than 16 MiB, whatever the stream expands to."""
     zeros = bytes(1 << 26)
-    bomb = {"gz": lambda: gzip.compress(zeros), "zst": lambda: zstandard.compress(zeros)}[compression]()
-    lengths = list(map(len, decompress(compression, [bomb], "x")))
+    lengths = list(map(len, decompress(compression, [PACK[compression](zeros)], "x")))
     assert len(zeros) == sum(lengths)
     assert max(lengths) <= 1 << 24
 
@@ -117,10 +141,30 @@ def test_a_zstd_window_beyond_the_limit_is_unsupported() -> None:
         list(decompress("zst", [header + b"\x01\x00\x00"], "x"))
 
 
+def test_an_xz_dictionary_beyond_the_limit_is_unsupported() -> None:
+    """128 MiB are given, and not 192."""
+    for size, read in ((1 << 27, True), (3 << 26, False)):
+        data = lzma.compress(b"small", filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": size}])
+        found, error = until_error(decompress("xz", [data], "x"))
+        assert (b"small", None) == (found, error) if read else isinstance(error, UnsupportedLog)
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("b.000001.zstd", ("b.000001", "zst")),
+    ("b.000001.xz", ("b.000001", "xz")),
+    ("b.000001", ("b.000001", "")),
+    (".gz", (".gz", "")),
+    ("b.gz.lz4", ("b.gz", "lz4")),
+])  # fmt: skip
+def test_a_suffix_tells_the_compression(name: str, expected: tuple[str, str]) -> None:
+    """One suffix, readable or not."""
+    assert expected == split_suffix(name)
+
+
 @given(st.sampled_from(READABLE), st.binary(max_size=200), st.integers(0, 200), st.binary(max_size=3), st.integers(1, 50))
 def test_any_bytes_give_content_or_a_declared_error(compression: str, data: bytes, at: int, patch: bytes, size: int) -> None:
     """Streams damaged anywhere end in their content or in a DblogError."""
-    stream = gzip.compress(data) if compression == "gz" else sizeless(data)
+    stream = PACK[compression](data)
     damaged = stream[:at] + patch + stream[at + len(patch) :]
     found, error = until_error(decompress(compression, pieces(damaged, size), "x"))
     assert error is not None or data == found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 from collections.abc import Callable
 from contextlib import suppress
 import gzip
+import lzma
 import os
 from pathlib import Path
 import subprocess
 import sys
 from threading import Event
+from typing import Any
 import uuid
 import zipfile
 
@@ -21,7 +24,13 @@ import zstandard
 from dblog_tasks.errors import Cancelled, DblogError, InvalidInput, LogGap, MalformedLog, StorageError, TruncatedLog, UnsupportedLog
 from dblog_tasks.storage import LogFile, find_logs, head, read_blocks, read_file, size_of, write_file
 
-PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gz": gzip.compress, "zst": zstandard.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "gz": gzip.compress,
+    "zst": zstandard.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+}
 TEXT = b"".join(b"%d times %d\n" % (number, number * 7919 % 1013) for number in range(20000))
 
 
@@ -46,6 +55,7 @@ FOLDERS = [
     (["b.000010", "b.000009", "b.000011"], ["b.000009", "b.000010", "b.000011"]),
     (["b.1000000", "b.999999"], ["b.999999", "b.1000000"]),
     (["b.000002.gz", "b.000001.zst", "b.000003"], ["b.000001", "b.000002", "b.000003"]),
+    (["b.000002.bz2", "b.000001.zstd", "b.000003.xz"], ["b.000001", "b.000002", "b.000003"]),
     (["b.000001", "b.index", ".b.000002", "b.000001.tmp", "b.00001", "notes.txt", "sub/b.000007"], ["b.000001"]),
     (["b.c.000001", "b.c.000002"], ["b.c.000001", "b.c.000002"]),
 ]
@@ -74,7 +84,7 @@ REFUSED_FOLDERS = [
     (["b.000001", "b.000001.gz"], InvalidInput, "are both b.000001"),
     (["b.000001", "c.000001"], InvalidInput, "b, c"),
     (["b.000001", "c.000001", "b.index", "c.index"], InvalidInput, "b, c"),
-    (["b.000001.xz", "b.000002"], UnsupportedLog, "xz"),
+    (["b.000001.lz4", "b.000002"], UnsupportedLog, "lz4.*\\.gz, \\.zst, \\.zstd, \\.xz, \\.bz2 are read"),
     (["notes.txt", "b.index"], StorageError, "no log in this folder"),
 ]
 
@@ -167,6 +177,29 @@ def test_a_glob_finds_what_it_matches(folder: str) -> None:
         find_logs([f"{folder}/z*"], {})
 
 
+@pytest.mark.parametrize("way", ["", "/b.*", "/b.index"])
+def test_a_series_of_10000_files_is_listed_once(folder: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folder, glob or index: one listing of the folder, and no file is asked about by itself."""
+    expected = [f"b.{number:06d}" for number in range(1, 10_001)]
+    fs, path = fsspec.core.url_to_fs(folder)
+    fs.makedirs(path, exist_ok=True)
+    for name in expected:
+        fs.touch(f"{path}/{name}")
+    fs.pipe_file(f"{path}/b.index", "\n".join(expected).encode())
+    calls: list[str] = []
+    for method in ("ls", "find", "info"):
+        whole = getattr(type(fs), method)
+
+        def noted(self: Any, path: Any, *args: Any, whole: Any = whole, method: str = method, **options: Any) -> Any:
+            calls.append(method if isinstance(path, str) else "entry of a listing")
+            return whole(self, path, *args, **options)
+
+        monkeypatch.setattr(type(fs), method, noted)
+    assert expected == names(f"{folder}{way}")
+    assert 1 == len([call for call in calls if call == "ls"]) or "find" in calls
+    assert len([call for call in calls if call != "entry of a listing"]) <= 8
+
+
 def test_a_glob_over_two_series_is_refused(folder: str) -> None:
     """Their order would be a guess."""
     fill(folder, "b.000001", "c.000001")
@@ -253,13 +286,27 @@ def test_what_is_not_there_has_one_clear_line(url: str, kind: type[DblogError], 
 
 
 @pytest.mark.parametrize(
-    ("url", "module", "package"), [("s3://b/k", "s3fs", "'dblog-tasks\\[s3\\]'"), ("sftp://h/p", "paramiko", "paramiko")]
+    ("url", "module", "package"),
+    [
+        ("s3://b/k", "s3fs", "'dblog-tasks\\[s3\\]'"),
+        ("https://h/p", "aiohttp", "'dblog-tasks\\[http\\]'"),
+        ("zip://m::http://h/p.zip", "aiohttp", "'dblog-tasks\\[http\\]'"),
+        ("simplecache::http://h/p", "aiohttp", "'dblog-tasks\\[http\\]'"),
+        ("sftp://h/p", "paramiko", "paramiko"),
+        ("gs://b/k", "gcsfs", "gcsfs"),
+        ("az://b/k", "adlfs", "adlfs"),
+        ("abfs://b/k", "adlfs", "adlfs"),
+        ("hdfs://h/p", "pyarrow", "pyarrow"),
+        ("smb://h/p", "smbclient", "smbprotocol"),
+    ],
 )
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, url: str, module: str, package: str) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.partition(":")[0], raising=False)
-    monkeypatch.delitem(sys.modules, "fsspec.implementations.sftp", raising=False)
+    for protocol in ("s3", "http", "https", "sftp", "gs", "az", "abfs", "hdfs", "smb"):
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
+    for implementation in ("http", "sftp", "arrow", "smb"):
+        monkeypatch.delitem(sys.modules, f"fsspec.implementations.{implementation}", raising=False)
     with pytest.raises(StorageError, match=f"{module} is not installed .pip install {package}"):
         find_logs([url], {})
 
@@ -290,7 +337,7 @@ def test_a_secret_in_a_url_is_refused_and_not_repeated() -> None:
     assert caught.value.__cause__ is None
 
 
-@pytest.fixture(scope="module", params=["", "gz", "zst"])
+@pytest.fixture(scope="module", params=list(PACK))
 def stored(request: pytest.FixtureRequest) -> LogFile:
     """The text in memory, plain and compressed."""
     url = f"memory://blocks/b.000001.{request.param}".rstrip(".")
@@ -324,12 +371,8 @@ def test_head_and_size_count_decompressed_bytes(stored: LogFile) -> None:
     assert len(TEXT) == size_of(stored, {})
 
 
-@pytest.mark.parametrize(("compression", "kind", "change"), [
-    ("gz", TruncatedLog, lambda data: data[:-9]),
-    ("zst", TruncatedLog, lambda data: data[:-9]),
-    ("gz", MalformedLog, lambda data: data + b"rubbish"),
-    ("zst", MalformedLog, lambda data: data + b"rubbish"),
-])  # fmt: skip
+@pytest.mark.parametrize("compression", [compression for compression in PACK if compression])
+@pytest.mark.parametrize(("kind", "change"), [(TruncatedLog, lambda data: data[:-9]), (MalformedLog, lambda data: data + b"rubbish")])
 def test_what_is_whole_before_damage_is_yielded(
     folder: str, compression: str, kind: type[DblogError], change: Callable[[bytes], bytes]
 ) -> None:

@@ -41,6 +41,9 @@ SECRET_NAMES = [
     "client_kwargs.aws_secret_access_key",
     "client_kwargs.aws_session_token",
     "X-Amz-Signature",
+    "query",
+    "http.query",
+    "headers.Authorization",
 ]
 
 REFUSED = [

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 import gzip
 from http.client import HTTPConnection
+import io
+from itertools import pairwise
+import os
 import socket
 from threading import Barrier, Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+import zipfile
 
 import fsspec
 import pytest
@@ -31,6 +36,7 @@ from dblog_tasks.storage.place import place_of
 
 pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
+s3_models = pytest.importorskip("moto.s3.models")
 
 TEXT = b"".join(b"%d times %d\n" % (number, number * 7919 % 1013) for number in range(20000))
 
@@ -92,6 +98,91 @@ def test_a_listing_is_never_an_old_one(options: dict[str, Any]) -> None:
         find_logs(["s3://bucket/logs"], options)
     other.rm_file("bucket/logs/b.000003")
     assert (["b.000001"], False) == (list_folder("s3://bucket/logs", options), exists("s3://bucket/logs/b.000003", options))
+
+
+@pytest.fixture
+def asked(options: dict[str, Any]) -> Iterator[list[tuple[str, str, str]]]:
+    """All requests from here on: method, what is asked for, range."""
+    requests: list[tuple[str, str, str]] = []
+
+    def note(request: Any, **_: Any) -> None:
+        ranged = request.headers.get("Range", b"")
+        url = urlsplit(request.url)
+        requests.append((request.method, parse_qs(url.query).get("prefix", [url.path])[0], ranged.decode() if ranged else ""))
+
+    events = place_of("s3://bucket", options).fs.s3.meta.events
+    events.register("before-send.s3", note, unique_id="noted")
+    yield requests
+    events.unregister("before-send.s3", note, unique_id="noted")
+
+
+def test_a_window_asks_for_its_bytes_only(options: dict[str, Any], asked: list[tuple[str, str, str]]) -> None:
+    """At the end of an object, a head, and all of one: no byte is asked for twice."""
+    data = os.urandom(5 << 20)
+    write_file("s3://bucket/logs/b.000001", data, options)
+    (file,) = find_logs(["s3://bucket/logs"], options)
+    asked.clear()
+    assert data[-1000:] == b"".join(read_blocks(file, options, start=len(data) - 1000))
+    assert [f"bytes={len(data) - 1000}-{len(data) - 1}"] == [ranged for _, _, ranged in asked if ranged]
+    asked.clear()
+    assert data[:19] == head(file, options, 19)
+    assert ["bytes=0-18"] == [ranged for _, _, ranged in asked if ranged]
+    asked.clear()
+    assert data == b"".join(read_blocks(file, options))
+    edges = (0, 1 << 20, 3 << 20, 5 << 20)
+    assert [f"bytes={start}-{stop - 1}" for start, stop in pairwise(edges)] == [ranged for _, _, ranged in asked if ranged]
+
+
+@pytest.mark.slow
+def test_a_series_of_10000_objects_is_listed_by_pages(options: dict[str, Any], asked: list[tuple[str, str, str]]) -> None:
+    """A thousand a page; no object is asked for by itself, and an index costs its own reading more."""
+    (backend,) = [account["aws"] for account in s3_models.s3_backends.values()]
+    names = [f"b.{number:06d}" for number in range(1, 10_001)]
+    for name in names:
+        backend.put_object("bucket", f"logs/{name}", b"")
+    write_file("s3://bucket/logs/b.index", "\n".join(names).encode(), options)
+    for url, most in (("s3://bucket/logs", 14), ("s3://bucket/logs/b.*", 16), ("s3://bucket/logs/b.index", 14)):
+        asked.clear()
+        assert names == [file.name for file in find_logs([url], options)], url
+        assert len(asked) <= most, url
+        assert not [path for _, path, _ in asked if "b.0" in path], url
+
+
+def test_many_folders_are_listed(options: dict[str, Any]) -> None:
+    """In whatever order the store answers, the logs come in the order given."""
+    for number in range(20):
+        write_file(f"s3://bucket/{number}/x{number:02d}.000001", b"1", options)
+    urls = [f"s3://bucket/{number}" for number in range(20)]
+    assert [f"x{number:02d}.000001" for number in range(20)] == [file.name for file in find_logs(urls, options)]
+    assert find_logs(urls, options) == find_logs([*urls, *urls], options)
+    with pytest.raises(StorageError, match="bucket/20: no such file or folder"):
+        find_logs([*urls, "s3://bucket/20"], options)
+
+
+def test_an_object_replaced_while_read_is_never_mixed_with_the_new_one(options: dict[str, Any]) -> None:
+    """The store itself compares the ETag."""
+    write_file("s3://bucket/logs/b.000001", bytes(20 << 20), options)
+    blocks = read_blocks(find_logs(["s3://bucket/logs"], options)[0], options)
+    assert len(next(blocks)) == 1 << 20
+    write_file("s3://bucket/logs/b.000001", b"\1" * (20 << 20), options)
+    with pytest.raises(StorageError, match="was replaced while being read"):
+        for block in blocks:
+            assert bytes(len(block)) == block
+
+
+def test_an_archive_in_a_bucket_is_read(options: dict[str, Any], asked: list[tuple[str, str, str]]) -> None:
+    """With the options of the store, and by range."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("logs/b.000001", os.urandom(12 << 20))
+        archive.writestr("logs/b.000002", TEXT)
+    write_file("s3://bucket/a.zip", stream.getvalue(), options)
+    asked.clear()
+    files = find_logs(["zip://logs::s3://bucket/a.zip"], options)
+    assert ["b.000001", "b.000002"] == [file.name for file in files]
+    assert TEXT == b"".join(read_blocks(files[1], options))
+    ranges = [ranged.removeprefix("bytes=").split("-") for _, _, ranged in asked if ranged]
+    assert sum(int(last) + 1 - int(first) for first, last in ranges) < 4 << 20
 
 
 def test_an_object_removed_while_read_has_vanished(options: dict[str, Any]) -> None:
