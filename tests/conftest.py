@@ -11,13 +11,14 @@ from typing import TypeAlias
 from hypothesis import settings
 import pytest
 
+from tests.examples import TIMES, USUAL
 from tests.fixtures import NOT_HERE, ROOT, unpack
 
 Unpack: TypeAlias = Callable[[str], Path]
 
 # A deadline measures the machine, not the code. In CI a failure must be the same one on the next run.
-settings.register_profile("default", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("default", deadline=None, max_examples=USUAL * TIMES)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 

@@ -1,6 +1,6 @@
 """The frame of a binary log: magic, event headers, format description, checksums. No I/O: blocks of bytes in, frames out.
 
-Format (binlog version 4: MySQL 5.0-9.7, MariaDB 5.1-11.8; of version 3 see OldFrame), all numbers little-endian:
+Format (binlog version 4: MySQL 5.0-9.7, MariaDB 5.1-11.8; of versions 2 and 3 see OldFrame), all numbers little-endian:
 
     offset size  file
          0    4  magic fe 62 69 6e
@@ -45,7 +45,8 @@ MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
 HEADER_SIZE = 19
 CRC_SIZE = 4
-OLD_VERSION = 3  # of the format: MySQL 4.0.2 to 4.1; its first event is START_EVENT_V3
+OLD_VERSIONS = (2, 3)  # of the format: MySQL 4.0.0 and 4.0.1, 4.0.2 to 4.1; the first event is START_EVENT_V3
+START_SIZE, SMALL_HEADER_SIZE = 56, 13  # bytes of its body; of event headers in version 1, MySQL 3.23
 DESCRIPTION_MAX = 4096  # bytes of a format description; the longest known has 126
 EVENT_SIZE_MAX = (1 << 30) + (1 << 20)  # a packet of 1 GiB and its header; a larger size is damage
 FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
@@ -167,7 +168,7 @@ class Frame(NamedTuple):
 
 
 class OldFrame(Frame):
-    """An event of binlog version 3: as in version 4, but that a statement has no status variables, and so no size of them."""
+    """An event of binlog versions 2 and 3: as in version 4, but that a statement has no status variables, and so no size of them."""
 
     @property
     def body(self) -> bytes:
@@ -405,11 +406,13 @@ def _old_frames(data: bytes, source: Iterator[bytes], name: str, at: int) -> Ite
 
 def _old_format(event_type: int, body: bytes, where: str) -> Format:
     """Return the format that a log of before MySQL 5.0 begins with. Raises for every other event: nothing can be read before a format."""
-    if event_type != START_V3 or len(body) < 56:
+    if event_type == START_V3 and HEADER_SIZE + len(body) == SMALL_HEADER_SIZE + START_SIZE:
+        raise UnsupportedLog(f"a binary log of MySQL 3.23, of version 1: event headers of {SMALL_HEADER_SIZE} bytes", where=where)
+    if event_type != START_V3 or len(body) < START_SIZE:
         raise _unreadable(event_type, where)
     version = int.from_bytes(body[:2], "little")
-    if version != OLD_VERSION:
-        raise UnsupportedLog(f"a binary log of before MySQL 5.0, of version {version}, expected {OLD_VERSION} (MySQL 4.0.2)", where=where)
+    if version not in OLD_VERSIONS:
+        raise UnsupportedLog(f"a binary log of before MySQL 5.0, of version {version}, expected 2 or 3 (MySQL 4.0 and 4.1)", where=where)
     server_version = body[2:52].split(b"\0", 1)[0].decode("ascii", "replace")
     return Format(server_version, False, int.from_bytes(body[52:56], "little"), b"", 0, unplaced=True)  # noqa: FBT003 - no MariaDB
 

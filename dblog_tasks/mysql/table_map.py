@@ -56,6 +56,7 @@ METADATA_SIZE: Mapping[int, int] = {
     GEOMETRY: 1,
     VECTOR: 1,
 }
+BLOB_LENGTH: Mapping[int, int] = {TINY_BLOB: 1, MEDIUM_BLOB: 3, LONG_BLOB: 4}  # bytes of a value's length, where the metadata says 0
 KNOWN = frozenset({*METADATA_SIZE, DECIMAL, TINY, SHORT, LONG, NULL, TIMESTAMP, LONGLONG, INT24, DATE, TIME, DATETIME, YEAR, NEWDATE})
 NUMERIC = frozenset({TINY, SHORT, INT24, LONG, LONGLONG, NEWDECIMAL, FLOAT, DOUBLE, YEAR})  # what has a bit of signedness; YEAR too
 _BLOBS = {TINY_BLOB, BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB_COMPRESSED}
@@ -68,7 +69,8 @@ class WireColumn:
     """A column as the log has it.
 
     Attributes:
-        code: type code; STRING is resolved to ENUM and SET where it stands for them.
+        code: type code; STRING is resolved to ENUM and SET where it stands for them, TINY_BLOB and the like, which servers
+            write as BLOB, to that.
         meta: the type's metadata: sizes, precision and scale, fraction digits.
         nullable: it can be NULL.
         name, unsigned, collation, labels: from optional metadata; None: the log does not say.
@@ -198,7 +200,8 @@ def _types(codes: bytes, metadata: bytes) -> Iterator[tuple[int, int]]:
                 raise ValueError(f"BIT of {data[1]} bytes and {data[0]} bits")
             yield code, data[1] * 8 + data[0]
         else:
-            yield code, int.from_bytes(data, "little")
+            size_of_length = BLOB_LENGTH.get(code)
+            yield (BLOB if size_of_length else code), int.from_bytes(data, "little") or size_of_length or 0
 
 
 def _string_type(first: int, second: int) -> tuple[int, int]:

@@ -74,6 +74,33 @@ def binary_log(random: Random, folders: tuple[Path, ...] = (CORPUS,)) -> bytes:
     return mutated(random, data) if random.random() < 0.15 else data
 
 
+def old_binary_log(random: Random) -> bytes:
+    """Return a changed binary log as MySQL 4.0 and 4.1 wrote them: no checksums, statements alone."""
+    events = [(1, pack("<H50sI", random.choice((1, 2, 3, 3, 3, 3, 4)), b"4.1.22-log", 7))]
+    events += random.choices(_OLD, k=random.randint(1, 12))
+    data = binlog.MAGIC
+    for kind, body in events:
+        body = mutated(random, body) if random.random() < 0.2 else body
+        data += _HEADER.pack(1000, kind, 1, 19 + len(body), len(data), 0) + body
+    return mutated(random, data) if random.random() < 0.5 else data
+
+
+_SAID = pack("<IIBH", 7, 0, 1, 0) + b"d\0"
+_OLD: Sequence[tuple[int, bytes]] = (  # type and body
+    *((binlog.QUERY, _SAID + text) for text in (b"BEGIN", b"COMMIT", b"ROLLBACK", b"insert into t values (1)", b"drop table t", b"")),
+    (binlog.STOP, b""),
+    (binlog.ROTATE, bytes(8) + b"log.000002"),
+    (binlog.INTVAR, b"\2" + bytes(8)),
+    (binlog.RAND, bytes(16)),
+    (binlog.USER_VAR, pack("<I", 1) + b"a\0\0" + pack("<II", 8, 2) + b"xy"),
+    (binlog.LOAD, pack("<IIIBBI", 7, 0, 0, 1, 1, 1) + b',"\n \\\0\0' + b"\1c\0t\0d\0file"),
+    (binlog.CREATE_FILE, pack("<IIIBBI", 7, 0, 0, 1, 1, 1) + pack("<I", 1) + b'\1,\1"\1\n\0\1\\\0' + b"\1c\0t\0d\0file\0rows"),
+    (binlog.APPEND_BLOCK, pack("<I", 1) + b"rows"),
+    (binlog.EXEC_LOAD, pack("<I", 1)),
+    (binlog.DELETE_FILE, pack("<I", 1)),
+)
+
+
 def _changed(random: Random, event: Event) -> Event:
     kind, timestamp, flags, body = event
     if kind == binlog.TRANSACTION_PAYLOAD and random.random() < 0.8:

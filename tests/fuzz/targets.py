@@ -26,7 +26,7 @@ from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 from dblog_tasks.planning import PlanRequest, make_plan
 from dblog_tasks.storage import compression
 from tests.fixtures import ROOT
-from tests.fuzz.mutations import CORPUS, binary_log, mutated
+from tests.fuzz.mutations import CORPUS, binary_log, mutated, old_binary_log
 
 OUTPUT_MAX = 64 << 20  # bytes of a decompressed stream that are looked at
 
@@ -260,6 +260,7 @@ def read_plan(data: bytes) -> None:
 
 TARGETS: Mapping[str, Target] = {
     "binlog": Target(binary_log, read_log),
+    "old": Target(old_binary_log, read_log),
     "json": Target(json_document, read_json),
     "diffs": Target(json_diffs, apply_diffs),
     "redis": Target(append_only_file, read_commands),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import pack
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import pytest
 
 import dblog_tasks
 from dblog_tasks import Checkpoint, DblogError, MalformedLog, TruncatedLog, UnsupportedLog
 from dblog_tasks.mysql import binlog
+from tests.examples import examples
 from tests.mysql.binlog_writer import LENGTHS, MAGIC, Log, event, format_description, gtid, query
 
 DECLARED = (MalformedLog, UnsupportedLog)
@@ -256,10 +257,15 @@ def started(version: int, server: str) -> bytes:
     return MAGIC + event(binlog.START_V3, pack("<H50sI", version, server.encode(), 7), 4)
 
 
+@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("size", [1, 30, 1 << 20])
-def test_logs_of_before_5_0_are_read(size: int) -> None:
+def test_logs_of_before_5_0_are_read(size: int, version: int) -> None:
     """Their events say where they begin, and their statements have no status variables."""
-    data = started(3, "4.1.24-log") + event(binlog.QUERY, pack("<IIBH", 7, 0, 1, 0) + b"d\0BEGIN", 79) + event(binlog.ROTATE, bytes(8), 117)
+    data = (
+        started(version, "4.1.24-log")
+        + event(binlog.QUERY, pack("<IIBH", 7, 0, 1, 0) + b"d\0BEGIN", 79)
+        + event(binlog.ROTATE, bytes(8), 117)
+    )
     start, begin, rotate = frames(data, size)
     known = binlog.format_of(data, "log")
 
@@ -268,11 +274,19 @@ def test_logs_of_before_5_0_are_read(size: int) -> None:
     assert b"".join(frame.raw for frame in (start, begin, rotate)) == data[4:]
 
 
-@pytest.mark.parametrize(("version", "error"), [(1, UnsupportedLog), (2, UnsupportedLog), (4, UnsupportedLog)])
-def test_older_logs_are_unsupported(version: int, error: type[DblogError]) -> None:
-    """Before 4.0.2 headers were smaller."""
-    with pytest.raises(error, match=f"version {version}"):
+@pytest.mark.parametrize("version", [1, 4])
+def test_logs_that_begin_as_old_ones_and_are_none_are_unsupported(version: int) -> None:
+    """What comes after their first event has another form."""
+    with pytest.raises(UnsupportedLog, match=f"of version {version}"):
         frames(started(version, "3.23.58"))
+
+
+@pytest.mark.parametrize("read", [frames, lambda data: binlog.format_of(data, "log")])
+def test_logs_of_mysql_3_23_are_unsupported(read: Callable[[bytes], object]) -> None:
+    """Their event headers are smaller, and lack the place and the flags."""
+    body = pack("<H50sI", 1, b"3.23.58-log", 7)
+    with pytest.raises(UnsupportedLog, match=r"MySQL 3\.23"):
+        read(MAGIC + pack("<IBII", 7, binlog.START_V3, 1, 13 + len(body)) + body + pack("<IBII", 8, binlog.STOP, 1, 13))
 
 
 def test_try_out_servers_with_other_event_types_are_unsupported() -> None:
@@ -401,7 +415,7 @@ def test_identity_of_any_bytes_is_text_or_an_error(tail: bytes) -> None:
         assert error.where.startswith("log")
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(st.data(), st.sampled_from([None, 0, 1]))
 def test_damage_anywhere_ends_in_an_error_or_a_log(data: st.DataObject, checksum: int | None) -> None:
     """Bytes changed, put in, taken out or added: frames are contiguous, and only declared errors come."""

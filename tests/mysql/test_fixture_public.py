@@ -37,7 +37,6 @@ NAMES: Mapping[str, str] = {
 # What is wrong with a log beyond what the provenance notes, and the words that say it.
 DAMAGED: Mapping[str, tuple[type[DblogError], str]] = {
     "stoneatom__stonedb__corrupt-relay-bin.000624": (MalformedLog, ":91204: QUERY_EVENT cannot be read"),
-    "stoneatom__stonedb__master-bin.000001": (UnsupportedLog, "before MySQL 5.0"),  # of version 2
     "stoneatom__stonedb__ver_5_1-wl2325_r.001": (UnsupportedLog, "try-out server"),  # event types have numbers of their own
     "stoneatom__stonedb__ver_5_1-wl2325_s.001": (UnsupportedLog, "try-out server"),
 }

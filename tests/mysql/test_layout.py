@@ -259,6 +259,18 @@ def test_type_of_a_column_only_the_log_describes(column: tuple[int, bytes], name
     assert name == made.table.columns[0].type
 
 
+def test_a_vector_of_mariadb_is_told_by_the_schema() -> None:
+    """It is logged as a VARBINARY of four bytes a number."""
+    schema = read_schema("CREATE TABLE d.t (v vector(2))")
+    made = Layout(read_table_map(table_map([(15, b"\x08\x00")])[8:], "log:4"), mariadb=True)
+    made.prepare(schema, "log:4")
+
+    assert made.table is not None
+    assert made.reader is not None
+    assert "vector" == made.table.columns[0].type
+    assert [(None, (b"\0\0\x80\x3f\0\0\0\x40",))] == made.reader.read("insert", b"\0\x08\0\0\x80\x3f\0\0\0\x40", 0, 10, "log:4")
+
+
 @pytest.mark.parametrize(
     ("column", "name"),
     [((252, b"\2"), "blob"), ((15, b"\x50\x00"), "varbinary(80)"), ((254, b"\xfe\x50"), "binary(80)"), ((252, b"\4"), "longblob")],

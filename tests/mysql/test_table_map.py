@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks import MalformedLog, UnsupportedLog
 from dblog_tasks.mysql import binlog, table_map as wire
 from dblog_tasks.mysql.table_map import TableMap, WireColumn, read_table_map
+from tests.examples import examples
 from tests.mysql.binlog_writer import length, names, table_map
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -32,6 +33,10 @@ TYPES: list[tuple[int, bytes, int, int]] = [
     (246, b"\x41\x1e", 246, 65 << 8 | 30),
     (252, b"\1", 252, 1),
     (252, b"\4", 252, 4),
+    (249, b"\0", 252, 1),
+    (250, b"\0", 252, 3),
+    (251, b"\0", 252, 4),
+    (251, b"\2", 252, 2),
     (254, b"\xfe\x50", 254, 80),
     (254, b"\xfe\xff", 254, 255),
     (254, b"\xee\x2c", 254, 300),
@@ -236,7 +241,7 @@ def test_no_metadata_is_read_past_a_type_that_is_not_known(code: int) -> None:
     assert [(246, 10 << 8 | 2, "a"), (code, 0, "b"), (15, 0, "c")] == [(column.code, column.meta, column.name) for column in found.columns]
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(st.data())
 def test_any_bytes_are_a_map_or_malformed(data: st.DataObject) -> None:
     """Bytes of any kind, and a map in which some are others."""
