@@ -13,7 +13,7 @@ import shutil
 from threading import Barrier
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import orjson
 import pytest
 
@@ -25,6 +25,7 @@ from dblog_tasks.part import LogPart, PartWriter
 from dblog_tasks.plan import Plan, check, manifest_of, read_plan, write_manifest
 from dblog_tasks.planning import PlanRequest, make_plan, selection
 from dblog_tasks.recovery import RecoveryStep
+from tests.examples import examples
 
 SHOP = sorted((Path(__file__).parent / "corpus" / "shop").glob("shop.0*"))
 SOURCE = Source("made", "up")
@@ -140,7 +141,7 @@ def differing(expected: Iterable[Any], actual: Iterable[Any]) -> tuple[str, str]
     return next(((one, other) for one, other in pairs if one != other), None)
 
 
-@settings(max_examples=150)
+@examples(30)
 @given(log=logs())
 def test_what_is_written_is_read_back_newest_first(log: list[MadeEvent]) -> None:
     """Steps, rows in them, types of values and transactions are those of the events, in reverse, each undone."""
@@ -153,7 +154,7 @@ def test_what_is_written_is_read_back_newest_first(log: list[MadeEvent]) -> None
     assert (plan.id, []) == (again.id, check(again))
 
 
-@settings(max_examples=60)
+@examples(12)
 @given(log=logs(), size=st.sampled_from([1, 80, 300, 1000]))
 def test_where_segments_end_does_not_matter(log: list[MadeEvent], size: int) -> None:
     """Small segments hold the same steps as one."""
@@ -303,7 +304,7 @@ def test_what_was_touched_afterwards_is_found(plan: Plan, tampering: str) -> Non
     assert problems_of(plan.url)
 
 
-@settings(max_examples=80)
+@examples(20)
 @given(data=st.data())
 def test_a_flipped_byte_never_gives_other_steps(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A flipped byte in any file of a plan is found, or says nothing else than before."""
@@ -428,7 +429,7 @@ def test_a_folder_of_one_plan_stands_for_it(tmp_path: Path) -> None:
         read_plan(str(tmp_path), {})
 
 
-@settings(max_examples=150)
+@examples(30)
 @given(content=st.binary(max_size=60) | documents.map(orjson.dumps))
 def test_any_manifest_is_a_plan_or_a_declared_error(content: bytes) -> None:
     """Whatever lies where the manifest should be, nothing but our errors come of it."""

@@ -14,6 +14,7 @@ import pytest
 import dblog_tasks
 from dblog_tasks import Checkpoint, DblogError, InvalidCheckpoint, Ledger, MalformedLog, Position, TruncatedLog
 from dblog_tasks.mysql import binlog
+from tests.examples import examples
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 SHOP = sorted((CORPUS / "shop" / "full").glob("*.0*")) or sorted((CORPUS / "shop").glob("*.0*"))
@@ -47,7 +48,7 @@ def test_every_checkpoint_splits_the_log_without_loss(whole: list[tuple[Any, ...
         assert whole == head + tail
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=st.integers(1, 5000))
 def test_blocks_of_any_size_give_the_same_frames(size: int) -> None:
     """Frames do not depend on how the bytes arrive."""
@@ -125,7 +126,7 @@ def test_what_comes_before_a_torn_tail_is_yielded() -> None:
         assert seen <= cut
 
 
-@settings(max_examples=60, deadline=None)
+@examples(15)
 @given(data=st.data())
 def test_a_flipped_byte_is_an_error_or_says_nothing_new(data: st.DataObject) -> None:
     """Checksums are verified: damage never gives another change than the log had."""
@@ -147,7 +148,7 @@ def read_stream(data: bytes) -> list[tuple[Any, ...]]:
         return facts(decoder)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(60)
 @given(tail=st.binary(max_size=400))
 def test_any_bytes_end_in_a_declared_error_or_the_end(tail: bytes) -> None:
     """Noise after a good beginning raises nothing but our errors."""

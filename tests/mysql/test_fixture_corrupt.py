@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 import json
 from pathlib import Path
 import re
@@ -122,8 +123,9 @@ class Reading(NamedTuple):
     whole: int  # end of the last transaction that is whole
 
 
+@cache
 def reading(path: Path) -> Reading:
-    """Read a log to its end, or to the error."""
+    """Read a log to its end, or to the error; once for all tests."""
     events: list[tuple[str, int, bytes, str]] = []
     event: Any
     decoder: Any = dblog_tasks.open("mysql", path=str(path))

@@ -9,12 +9,13 @@ from struct import pack_into
 from typing import Any
 import zlib
 
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 import pytest
 
 from dblog_tasks import DblogError, MalformedLog
 from dblog_tasks.mysql import binlog, charsets, native
 from dblog_tasks.mysql.rows import RowReader, Storage, field
+from tests.examples import examples
 from tests.mysql import plain_rows, test_rows
 
 _native = pytest.importorskip("dblog_tasks.mysql._native", reason="installed without compiled code")
@@ -100,7 +101,7 @@ def test_an_image_is_read_by_itself(event: tuple[str, list[Storage], bytes, list
 
 
 @given(LAYOUTS, OPERATIONS, st.binary(max_size=300), st.integers(0, 8), st.integers(0, 8))
-@settings(max_examples=600)
+@examples(150)
 def test_any_bytes_read_the_same(layout: list[Storage], operation: str, data: bytes, at: int, behind: int) -> None:
     """Whatever the bytes, both give the same rows or the same error, all character sets and types included."""
     at, end = min(at, len(data)), max(min(at, len(data)), len(data) - behind)
@@ -110,7 +111,7 @@ def test_any_bytes_read_the_same(layout: list[Storage], operation: str, data: by
 
 
 @given(test_rows.events(), st.data())
-@settings(max_examples=300)
+@examples(100)
 def test_damaged_rows_read_the_same(event: tuple[str, list[Storage], bytes, list[plain_rows.Pair]], data: st.DataObject) -> None:
     """One wrong byte, or an end too early, gives the same rows or the same error, not judged by compiled code."""
     operation, layout, images, _ = event
@@ -123,7 +124,7 @@ def test_damaged_rows_read_the_same(event: tuple[str, list[Storage], bytes, list
 
 
 @given(LAYOUTS, OPERATIONS, st.binary(max_size=200))
-@settings(max_examples=300)
+@examples(100)
 def test_compiled_code_refuses_what_it_does_not_read(layout: list[Storage], operation: str, data: bytes) -> None:
     """Its only errors are those that generated code answers, and what it reads is what the bytes up to the end hold."""
     read = compiled(layout).rows[operation]

@@ -8,7 +8,7 @@ from pathlib import Path
 from struct import pack
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import pytest
 
 import dblog_tasks
@@ -18,6 +18,7 @@ from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql import binlog
 from dblog_tasks.mysql.salvage import WINDOW, Damage, Salvage, Tape
 from dblog_tasks.planning import PlanRequest, make_plan
+from tests.examples import examples
 from tests.mysql.binlog_writer import Log, event, gtid, names, query, rows, table_map
 from tests.mysql.test_binlog import blocks
 
@@ -255,7 +256,7 @@ def test_events_of_any_size_are_found_again() -> None:
     assert [log.data[after:]] == transactions(found)
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(st.data(), st.sampled_from([None, 0, 1]), st.booleans())
 def test_whatever_happens_what_is_taken_was_there_once(data: st.DataObject, checksum: int | None, gtids: bool) -> None:  # noqa: FBT001
     """Bytes changed, put in, taken out or moved in several places: with checksums nothing is invented or doubled."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event as CancelEvent
 from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks import event as contracts, ledger as reasons
@@ -29,6 +29,7 @@ from dblog_tasks.errors import (
 from dblog_tasks.event import Checkpoint, CommandChange, Position, Source
 from dblog_tasks.filters import by_kind, by_time
 from dblog_tasks.redis import NOT_COMMITTED, RedisEvent, backend, decoder, position_key
+from tests.examples import examples
 
 
 def aof(*lines: str) -> bytes:
@@ -237,7 +238,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@examples(60)
 @given(st.lists(LINES, max_size=12).map(lambda lines: aof(*lines)), st.binary(max_size=6), st.integers(1, 20))
 def test_blocks_do_not_matter_and_the_ledger_counts_every_event(log: bytes, tail: bytes, part: int) -> None:
     """Read whole or in parts, with rubbish at the end or not: the same events, the same error, as many as the walk counts."""

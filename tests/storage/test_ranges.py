@@ -12,12 +12,13 @@ import uuid
 
 import fsspec
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks.errors import StorageError
 from dblog_tasks.storage import find_logs, read_blocks, read_file, write_file
 from dblog_tasks.storage.ranges import ahead
+from tests.examples import examples
 
 TEXT = b"".join(b"%d times %d\n" % (number, number * 7919 % 1013) for number in range(400_000))
 BLOCK = 1 << 16
@@ -141,7 +142,7 @@ def test_an_object_removed_while_read_has_vanished(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, len(TEXT) + 10), st.none() | st.integers(0, len(TEXT) + 10), st.integers(5000, 1 << 21))
-@settings(max_examples=50)
+@examples(20)
 def test_a_store_is_asked_for_exactly_the_window(start: int, stop: int | None, block_size: int) -> None:
     """No byte outside of it, none twice, and few requests."""
     Requests.files["w/b.000001"] = TEXT, 1
