@@ -342,7 +342,7 @@ def inspect(
 
     Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql
     """
-    from dblog_tasks.report import inspect_text  # noqa: PLC0415
+    from dblog_tasks.inspection import inspect_text  # noqa: PLC0415
     from dblog_tasks.survey import survey  # noqa: PLC0415
 
     found = survey(_progressing(_read(_request(logs, driver, filters, schema, storage_options))))

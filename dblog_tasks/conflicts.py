@@ -26,7 +26,6 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from dblog_tasks.errors import SchemaMismatch
 from dblog_tasks.event import CommandChange, Event, JsonObject, Row, RowChanges, Table
 
 SOFT, HARD = 1, 2
@@ -340,11 +339,7 @@ def _note_statement(event: Event, tables: set[str], unknown: dict[str, str]) -> 
 def _changes(event: Event, unknown: dict[str, str]) -> RowChanges | None:
     """Return what an event changed; note the table where that cannot be told."""
     name = ".".join(event.table or ("", ""))
-    try:
-        body = event.body
-    except SchemaMismatch as error:
-        unknown.setdefault(name, f"from {event.position.value} on: {error.what}")
-        return None
+    body = event.body
     if not isinstance(body, RowChanges):
         unknown.setdefault(name, f"from {event.position.value} on: {getattr(body, 'reason', 'not rows')}")
         return None

@@ -25,12 +25,6 @@ from dblog_tasks.conflicts import HARD, KEYS_COUNTED_MAX, SOFT, ConflictSearch
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
 from dblog_tasks.filters import (
-    STATEMENT_UNKNOWN,
-    THREAD_UNKNOWN,
-    ByGtid,
-    ByThread,
-    ByTime,
-    ByTransaction,
     Predicate,
     any_of,
     by_gtid,
@@ -44,6 +38,7 @@ from dblog_tasks.filters import (
     predicate_json,
 )
 from dblog_tasks.ledger import Ledger
+from dblog_tasks.missing import check_found, names_asked_for
 from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter
 from dblog_tasks.plan import Conflicts, Plan, manifest_of
 from dblog_tasks.row_filters import by_column, by_row
@@ -193,7 +188,7 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
     with default_registry.get(request.driver).open(options) as decoder:
         waits = request.resume and last
         given = (request.out, file.name, ledger, request.storage_options)
-        with closing(PartWriter(*given, tail_waits=waits, carries=request.resume, asked_for=_asked_for(request.selection))) as writer:
+        with closing(PartWriter(*given, tail_waits=waits, carries=request.resume, asked_for=names_asked_for(request.selection))) as writer:
             try:
                 for event in decoder:
                     writer.add(event)
@@ -273,23 +268,15 @@ def read_events(request: PlanRequest, cancel: CancelEvent | None = None) -> Iter
         yield from decoder
 
 
-def _asked_for(predicates: Sequence[Predicate]) -> set[str]:
-    """Return the names of the transactions a selection asks for."""
-    found: set[str] = set()
-    for predicate in predicates:
-        found |= {predicate.transaction} if isinstance(predicate, ByTransaction) else _asked_for(getattr(predicate, "predicates", ()))
-    return found
-
-
 def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEvent | None = None) -> Plan:
     """Look for conflicts, write the manifest and return the plan; the parts are in log order.
 
     Raises InvalidInput when what was asked for is not in the logs at all: a transaction, GTID set, thread or the time window, or when
-    they do not tell of any change what was asked.
+    they do not tell of any change what was asked. The first of the runs that resume warns of it: it may come yet.
     """
     parts = [*_carried(request, parts, cancel), *parts]
-    if not request.resume:
-        _check_found(request, parts)
+    if not request.start or not request.resume:  # a later run is of what came since
+        check_found(request.selection, parts, may_come=request.resume)
     source = Source(request.driver, request.source or parts[0].end.source.name)
     draft = manifest_of(request.driver, source, request.filter, parts, Conflicts())
     conflicts = Conflicts(position=parts[-1].end.position.value)
@@ -300,46 +287,6 @@ def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEv
     if made.id != manifest["plan"] and not request.resume:
         raise OutputExists("another plan was finished here meanwhile", where=request.out, hint="give another --out")
     return made
-
-
-def _check_found(request: PlanRequest, parts: Sequence[LogPart]) -> None:
-    missing = _asked_for(request.selection) - {name for part in parts for name in part.named}
-    if missing:
-        raise InvalidInput(
-            f"transaction {min(missing)} is not in these logs, or the other filters leave nothing of it",
-            hint="`dblog inspect` names the transactions of a log",
-        )
-    _check_told(request.selection, sum((part.ledger for part in parts), Ledger()))
-    spans = [part.span for part in parts if part.span]
-    windows = [predicate for predicate in request.selection if isinstance(predicate, ByTime)]
-    if spans and windows:
-        earliest, latest = min(span[0] for span in spans), max(span[1] for span in spans)
-        window = windows[0]
-        if (window.since and window.since > latest) or (window.until and window.until <= earliest):
-            raise InvalidInput(f"the window lies outside the log, which holds {earliest.isoformat()} to {latest.isoformat()}")
-
-
-def _check_told(selection: Sequence[Predicate], ledger: Ledger) -> None:
-    if ledger.undone:
-        return
-    for unknown in (THREAD_UNKNOWN, STATEMENT_UNKNOWN):
-        if ledger.omitted[unknown.reason]:
-            raise InvalidInput(f"nothing can be selected: {unknown.reason}", hint=unknown.fix)
-    if ledger.omitted:
-        return
-    if ledger.not_needed.keys() & {words.OTHER_COLUMN, words.NO_SUCH_COLUMN} == {words.NO_SUCH_COLUMN}:
-        raise InvalidInput("no table that is selected has the column that was asked for", hint="`dblog events` names the columns of a log")
-    named = list(_named(selection))
-    if named:
-        raise InvalidInput(f"{' or '.join(named):.200} is not in these logs, or the other filters leave nothing of it")
-
-
-def _named(predicates: Sequence[Predicate]) -> Iterator[str]:
-    """Yield the GTID sets and threads a selection asks for, as text."""
-    for predicate in predicates:
-        if isinstance(predicate, ByGtid | ByThread):
-            yield " ".join(str(part) for pair in predicate.to_json().items() for part in pair)
-        yield from _named(getattr(predicate, "predicates", ()))
 
 
 def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], cancel: CancelEvent | None) -> Conflicts:

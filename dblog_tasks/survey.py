@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from heapq import heappush, heappushpop
 from itertools import count
 
-from dblog_tasks.errors import MalformedLog, SchemaMismatch
+from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Event, Omission, Position, RowChanges, Source, Transaction
 
 TABLES_MAX = 1000
@@ -237,11 +237,8 @@ class _Counts:
 
     def _rows(self, event: Event) -> tuple[int | None, Omission | None]:
         """Return the number of rows, None where it is not known, and what keeps the event from being undone."""
-        try:
-            omission: Omission | None = getattr(event, "omission", None)
-            body = event.body
-        except SchemaMismatch as error:
-            return None, Omission("the schema given is not of that time", error.hint)
+        omission: Omission | None = getattr(event, "omission", None)
+        body = event.body
         if isinstance(body, RowChanges):
             if not body.table.key and len(self._keyless) < TABLES_MAX:
                 self._keyless.add(f"{body.table.schema}.{body.table.name}")

@@ -15,7 +15,7 @@ PACKAGE = "dblog_tasks"
 
 # Lowest first. A module imports from lower lines and from its own folder, never from its neighbours. A new module needs its place here.
 ORDER = (
-    ("errors",),
+    ("errors", "text"),
     ("event",),
     ("ledger",),
     ("filters", "expression", "storage"),
@@ -24,8 +24,8 @@ ORDER = (
     ("mysql", "redis"),
     ("recovery",),
     ("part", "conflicts", "survey"),
-    ("plan",),
-    ("planning", "report"),
+    ("plan", "missing"),
+    ("planning", "report", "inspection"),
     ("settings",),
     ("blocks",),
     ("tasks", "cli"),

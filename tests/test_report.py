@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta, timezone
 import json
 from pathlib import Path
-import shlex
 from typing import Any, TypeAlias
 
-from hypothesis import given, strategies as st
 import pytest
 
-from dblog_tasks.backend import open as open_log
-from dblog_tasks.errors import TruncatedLog
 from dblog_tasks.event import Checkpoint, Column, CommandChange, Position, Source
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart, PartWriter
 from dblog_tasks.plan import Conflicts, Plan, manifest_of, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, selection
-from dblog_tasks.report import (
-    WIDTH,
-    inspect_text,
-    moment,
-    one_line,
-    plan_json,
-    size,
-    sparkline,
-    summary,
-    suspect_command,
-    value_text,
-    verdict,
-)
-from dblog_tasks.survey import Obstacle, Survey, survey
+from dblog_tasks.report import plan_json, summary, value_text, verdict
+from dblog_tasks.text import WIDTH
 
 MakePlan: TypeAlias = Callable[..., Plan]
 
@@ -176,6 +160,14 @@ def test_filters_are_told_in_words(plan_of: MakePlan) -> None:
     assert "any time; table orders or table users; not kind delete; rows where id = 150" == entry(summary(plan), "filter")
 
 
+def test_what_no_log_tells_is_a_risk(plan_of: MakePlan) -> None:
+    """Of cascades and generated columns only a schema tells."""
+    text = " ".join(summary(plan_of(transactions=["0-1-74"])).split())
+
+    assert "triggers, cascades and engines of the target are not in a log" in text
+    assert "without --schema foreign keys and generated columns are not known either" in text
+
+
 def test_unknown_automatic_columns_are_a_risk(plan_of: MakePlan) -> None:
     """Columns that may set themselves are named where no schema said whether they do."""
     text = summary(plan_of(transactions=["0-1-74"]))
@@ -261,93 +253,3 @@ def test_commands_are_sampled_with_their_grade(tmp_path: Path) -> None:
 def test_value_is_shown_as(value: Any, column: Column | None, expected: str) -> None:
     """NULL, nothing, bytes and labels can be told apart."""
     assert expected == value_text(value, column)
-
-
-@given(st.text(), st.integers(1, 200))
-def test_one_line_is_one_printable_line(text: str, width: int) -> None:
-    """No text gets a line end, an escape sequence or more than its place onto the screen."""
-    shown = one_line(text, width)
-
-    assert shown.isprintable()
-    assert len(shown) <= width
-
-
-@given(st.lists(st.text(min_size=1), min_size=1), st.text(min_size=1), st.text())
-def test_suspect_command_is_quoted_for_a_shell(urls: list[str], transaction: str, schema: str) -> None:
-    """A shell gives the program exactly the words that were meant, whatever is in a name."""
-    words = shlex.split(suspect_command(urls, "mysql", transaction, schema))
-
-    place = words.index("--driver", 2 + len(urls))
-    assert ["dblog", "plan", *urls] == words[:place]
-    assert ["--driver", "mysql", "--transaction", transaction] == words[place : place + 4]
-    assert (["--schema", schema] if schema else []) == words[place + 6 :]
-
-
-@pytest.mark.parametrize("url", ["mysql://me:pass@db/shop", "s3://k:v@bucket/log", "https://host/log?X-Amz-Signature=0"])
-def test_suspect_command_shows_no_secret(url: str) -> None:
-    """What holds a password or a signature is left out of the line to paste; options name the environment."""
-    line = suspect_command([url], "mysql", "1", url, ["secret=env:SECRET"])
-
-    assert "dblog plan '***' --driver mysql --transaction 1 --out undo-1 --schema '***' --storage-option secret=env:SECRET" == line
-
-
-def test_suspect_command_keeps_the_name_of_a_variable() -> None:
-    """A password that is only named can be pasted as it is."""
-    assert "mysql://me@db/shop?password=env:PW" in shlex.split(suspect_command(["log"], "mysql", "1", "mysql://me@db/shop?password=env:PW"))
-
-
-def test_inspection_ends_with_a_line_to_paste(corpus: Path) -> None:
-    """The last line plans the undo of a suspect: run as it is, it makes the plan."""
-    with open_log("mysql", path=str(corpus / "shop" / "shop.00*")) as decoder:
-        found = survey(decoder)
-    lines = "".join(inspect_text(found, urls=["shop.00*"], driver="mysql")).splitlines()
-
-    assert "  " + suspect_command(["shop.00*"], "mysql", found.suspects[-1].found.transaction.id) == lines[-1]
-    assert lines[0] == f"log      shop, {found.first} to {found.last}"
-    assert [line for line in lines if len(line) > WIDTH and not line.startswith(("  dblog plan", " " * 15))] == []
-
-
-def test_inspection_of_a_cut_log_ends_with_the_error() -> None:
-    """All that is known is shown first; then the error is raised, so that a script sees it."""
-    pieces = inspect_text(Survey(problem=TruncatedLog("cut", where="log.1:8")), urls=["log.1"], driver="mysql")
-
-    assert "ENDS     log.1:8: cut\n" in [next(pieces) for _ in range(3)]
-    with pytest.raises(TruncatedLog):
-        list(pieces)
-
-
-def test_inspection_shows_obstacles_with_their_fix() -> None:
-    """A setting that made an undo impossible is told with its count and place."""
-    found = Survey(obstacles=(Obstacle("partial row image", "SET GLOBAL binlog_row_image=FULL", 4, "log.1:8", ("s.t",)),))
-
-    text = "".join(inspect_text(found))
-
-    assert "  4 events: partial row image, first at log.1:8; s.t\n    SET GLOBAL binlog_row_image=FULL\n" in text
-
-
-@pytest.mark.parametrize(
-    ("values", "step", "expected"),
-    [((), 1, ""), ((0, 0), 1, "  "), ((1, 0, 8), 1, "▁ █"), ((1, 1, 4, 4), 2, "▂█"), ((1, 1000), 1, "▁█")],
-)
-def test_sparkline(values: tuple[int, ...], step: int, expected: str) -> None:
-    """The highest is full, what is there is seen, what is not is blank."""
-    assert expected == sparkline(values, step)
-
-
-@pytest.mark.parametrize(
-    ("count", "expected"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (1 << 60, "1048576.0 TiB")]
-)
-def test_size(count: int, expected: str) -> None:
-    """Bytes are told in a unit that can be read."""
-    assert expected == size(count)
-
-
-def test_moment_is_utc_at_full_precision() -> None:
-    """A time is told in UTC, whatever its zone, with its microseconds."""
-    time = datetime(2026, 11, 23, 14, 2, 3, 45, tzinfo=timezone(timedelta(hours=2)))
-
-    assert ["2026-11-23 12:02:03.000045Z", "2026-11-23 12:02:03Z", "no time"] == [
-        moment(time),
-        moment(time.replace(microsecond=0)),
-        moment(None),
-    ]

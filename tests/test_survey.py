@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks.backend import open as open_log
-from dblog_tasks.errors import MalformedLog, SchemaMismatch, StorageError, TruncatedLog
+from dblog_tasks.errors import MalformedLog, StorageError, TruncatedLog
 from dblog_tasks.event import Column, Omission, Position, RowChanges, Source, Table, Transaction
 from dblog_tasks.survey import ANY_TABLE, BIGGEST, BUCKETS_MAX, EPOCH, OTHER, TABLES_MAX, TEXTS_MAX, WIDTHS, Changes, Survey, survey
 
@@ -25,9 +25,9 @@ AT, LOG = Position("mysql", "log.1:8"), Source("mysql", "log")
 
 @dataclass(frozen=True)
 class Record:
-    """An event as a backend would give it; `body` may be an error to raise."""
+    """An event as a backend would give it."""
 
-    content: Any = None
+    body: Any = None
     operation: str | None = None
     table: tuple[str, str] | None = None
     transaction_info: Transaction | None = None
@@ -42,13 +42,6 @@ class Record:
     def transaction(self) -> str | None:
         """The id of the transaction."""
         return self.transaction_info.id if self.transaction_info else None
-
-    @property
-    def body(self) -> Any:
-        """What was given, raised when it is an error."""
-        if isinstance(self.content, Exception):
-            raise self.content
-        return self.content
 
 
 @dataclass(frozen=True)
@@ -139,11 +132,11 @@ def test_damage_ends_the_survey_with_what_came_before() -> None:
         survey(broken(StorageError("gone")))
 
 
-def test_schema_of_another_time_is_an_obstacle() -> None:
-    """Rows the schema does not fit are counted as unread, and the log is read on."""
-    error = SchemaMismatch("8 columns, not 9", hint="give the old one")
+def test_rows_that_cannot_be_read_are_an_obstacle() -> None:
+    """They are counted as unread, and the log is read on."""
+    unread = Omission("of another time", "give the old one")
 
-    found = survey([Record(error, "update", ("s", "t")), rows(1)])
+    found = survey([Record(unread, "update", ("s", "t"), omission=unread), rows(1)])
 
     assert [("give the old one", 1, ("s.t",))] == [(it.fix, it.events, it.tables) for it in found.obstacles]
     assert {("update", 1), ("insert", 0)} == {(changes.kind, changes.unread) for changes in found.changes}
