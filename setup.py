@@ -2,4 +2,7 @@
 
 from setuptools import Extension, setup
 
-setup(ext_modules=[Extension("dblog_tasks.mysql._native", ["dblog_tasks/mysql/_native.c"], optional=True)])
+FOLDER = "dblog_tasks/mysql"
+SOURCES = [f"{FOLDER}/{name}.c" for name in ("_native", "_native_frames", "_native_json", "_native_values")]
+
+setup(ext_modules=[Extension("dblog_tasks.mysql._native", SOURCES, depends=[f"{FOLDER}/_native.h"], optional=True)])

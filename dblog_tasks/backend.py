@@ -47,6 +47,8 @@ class OpenOptions:
         own_replays: keep the events of our own replays.
         log: URLs of the whole log that `path` is a part of, where it is one: looked into only for what begins in the part and ends later.
         on_damage: `stop` with an error at the first damage, or `salvage` what is provably whole and say what is lost.
+        changes_only: nobody looks at events that change nothing, nor at the text of statements: a decoder may count the ones as structure
+            and leave out the other.
     """
 
     source: Source = Source()
@@ -64,6 +66,7 @@ class OpenOptions:
     own_replays: bool = False
     log: tuple[str, ...] = ()
     on_damage: str = STOP
+    changes_only: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:

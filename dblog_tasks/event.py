@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dblog_tasks.errors import InvalidInput
 
@@ -220,6 +220,11 @@ class Table:
         return cls(value["schema"], value["name"], columns, tuple(value["key"]))
 
 
+def binary_columns(table: Table) -> list[int]:
+    """Return the columns whose values are always bytes: they stand in a plan as base64 and nothing around it."""
+    return [at for at, column in enumerate(table.columns) if column.charset == "binary" and not column.type.startswith(("enum", "set"))]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What one row was before and is after. `before` None: it was inserted; `after` None: it was deleted."""
@@ -249,6 +254,24 @@ class RowChanges:
 
     def __iter__(self) -> Iterator[Change]:
         return (Change(self.table, before, after) for before, after in self.rows)
+
+
+class PackedRows(NamedTuple):
+    """`RowChanges` as a plan writes them, for a backend that gets there without the values.
+
+    Attributes:
+        at: position of the event.
+        operation: `insert`, `update` or `delete`.
+        table: of the rows.
+        rows: the pairs as JSON.
+        number: how many they are.
+    """
+
+    at: str
+    operation: str
+    table: Table
+    rows: bytes
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

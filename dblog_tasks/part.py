@@ -19,7 +19,20 @@ import orjson
 import zstandard
 
 from dblog_tasks import ledger as words, storage
-from dblog_tasks.event import Checkpoint, CommandChange, Event, JsonObject, Omission, Row, RowChanges, RowPair, Table, Transaction
+from dblog_tasks.event import (
+    Checkpoint,
+    CommandChange,
+    Event,
+    JsonObject,
+    Omission,
+    PackedRows,
+    Row,
+    RowChanges,
+    RowPair,
+    Table,
+    Transaction,
+    binary_columns,
+)
 from dblog_tasks.ledger import Ledger
 
 SEGMENT_MAX = 4 << 20  # bytes of lines; one event may be larger
@@ -114,11 +127,10 @@ class SegmentWriter:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="dblog-segment")
         self._storing: Future[Segment] | None = None
 
-    def add(self, line: Any, *, events: int = 0, rows: int = 0) -> bool:
-        """Add a line; return whether the segment is full and should be flushed."""
-        data = _dumped(line)
-        self._lines.append(data)
-        self._size += len(data)
+    def add(self, *line: bytes, events: int = 0, rows: int = 0) -> bool:
+        """Add a line, in parts and as `dumped` makes it; return whether the segment is full and should be flushed."""
+        self._lines += line
+        self._size += sum(map(len, line))
         self._events += events
         self._rows += rows
         return self._size >= SEGMENT_MAX
@@ -155,7 +167,8 @@ class SegmentWriter:
         return Segment(self._kind, name, digest, len(lines), events, rows)
 
 
-def _dumped(line: Any) -> bytes:
+def dumped(line: Any) -> bytes:
+    """Return a line of a segment."""
     try:
         return orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:  # an integer of more than 64 bits
@@ -177,11 +190,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} cannot stand in a plan")
 
 
-def binary_columns(table: Table) -> list[int]:
-    """Return the columns whose values are always bytes: they stand in a plan as base64 and nothing around it."""
-    return [at for at, column in enumerate(table.columns) if column.charset == "binary"]
-
-
 def _packed(rows: Sequence[RowPair], binary: Sequence[int]) -> list[list[list[Any] | None]]:
     return [[None if row is None else _packed_row(row, binary) for row in pair] for pair in rows]
 
@@ -192,6 +200,15 @@ def _packed_row(row: Row, binary: Sequence[int]) -> list[Any]:
         if values[at] is not None:
             values[at] = b2a_base64(values[at], newline=False).decode()  # type: ignore[arg-type]
     return values
+
+
+class _Numbered(NamedTuple):
+    """A table of a segment: its number there, the table itself so that it stays alive, its columns of bytes, its rows so far."""
+
+    number: int
+    table: Table
+    binary: list[int]
+    counts: Counter[str]
 
 
 class PartWriter:
@@ -218,7 +235,7 @@ class PartWriter:
         self.pending: dict[str, Pending] = {}
         self._steps = SegmentWriter(folder, STEPS, file, storage_options)
         self._omitted = SegmentWriter(folder, OMITTED, file, storage_options)
-        self._tables: dict[int, tuple[int, Table, list[int]]] = {}  # by identity: number in this segment; the table is kept alive
+        self._tables: dict[int, _Numbered] = {}  # by identity
         self._transactions: dict[str, int] = {}
         self._asked_for = frozenset(asked_for)
         self.tables: dict[str, Counter[str]] = {}
@@ -229,13 +246,22 @@ class PartWriter:
         self.omissions: dict[str, str] = {}
         self.omitted_later = 0  # omissions after the first step
         self.named: set[str] = set()
-        self._current: tuple[Transaction, int] | None = None
+        self._current: Event | None = None  # the last of the transaction that rows are counted of
+        self._current_id: str | None = None
+        self._current_rows = 0
 
     def add(self, event: Event) -> None:
         """Give one event its verdict."""
+        if self._asked_for and event.transaction is not None:
+            self.named |= self._asked_for.intersection(_transaction_of(event).names)
+        packed: PackedRows | None = getattr(event, "packed", None)
+        if packed is None:
+            self._judge(event)
+        else:
+            self._packed_step(event, packed)
+
+    def _judge(self, event: Event) -> None:
         transaction: Transaction | None = getattr(event, "transaction_info", None)
-        if transaction is not None:
-            self.named |= self._asked_for.intersection(transaction.names)
         omission: Omission | None = getattr(event, "omission", None)
         operation = _forward(event) if omission is None else None
         if omission is not None and self._tail_waits and omission.reason in words.WAITING:
@@ -249,7 +275,7 @@ class PartWriter:
         elif operation is None:
             self._ledger.not_needed[words.STRUCTURE] += 1
         else:
-            self._step(event, transaction, operation)
+            self._step(event, operation)
 
     def _omit(self, event: Event, transaction: Transaction | None, omission: Omission) -> None:
         self._ledger.omitted[omission.reason] += 1
@@ -265,62 +291,78 @@ class PartWriter:
             "fix": omission.fix,
         }
         lost: JsonObject | None = getattr(event, "lost", None)
-        if self._omitted.add(line if lost is None else {**line, "lost": lost}, events=1):
+        if self._omitted.add(dumped(line if lost is None else {**line, "lost": lost}), events=1):
             self._omitted.flush()
 
-    def _step(self, event: Event, transaction: Transaction | None, operation: Any) -> None:
+    def _step(self, event: Event, operation: Any) -> None:
         rows = len(operation.rows) if isinstance(operation, RowChanges) else 1
-        line: JsonObject = {"at": event.position.value, "in": self._transaction(transaction, rows)}
+        line: JsonObject = {"at": event.position.value, "in": self._transaction(event, rows)}
         if isinstance(operation, RowChanges):
-            number, binary = self._table(operation.table)
-            line |= {"of": number, "rows": _packed(operation.rows, binary) if binary else operation.rows}
-            self._count(operation)
+            table = self._table(operation.table)
+            line |= {"of": table.number, "rows": _packed(operation.rows, table.binary) if table.binary else operation.rows}
+            for before, after in operation.rows[:1]:  # all rows of an event are of one kind
+                table.counts[INSERT if before is None else DELETE if after is None else UPDATE] += rows
         elif isinstance(operation, CommandChange):
             line |= {"database": operation.database, "do": operation.do, "undo": operation.undo, "grade": operation.grade}
             self.tables.setdefault(f"db{operation.database}", Counter())[COMMAND] += 1
         else:
             line |= {"operation": operation}
+        self._undone(rows, dumped(line))
+
+    def _packed_step(self, event: Event, packed: PackedRows) -> None:
+        """Write rows that are JSON already: the line is that of `_step`."""
+        transaction = self._transaction(event, packed.number)
+        table = self._table(packed.table)
+        if packed.number:
+            table.counts[packed.operation] += packed.number
+        at, number = orjson.dumps(packed.at), b"null" if transaction is None else b"%d" % transaction
+        self._undone(packed.number, b'{"at":%b,"in":%b,"of":%d,"rows":' % (at, number, table.number), packed.rows, b"}\n")
+
+    def _undone(self, rows: int, *line: bytes) -> None:
         self._ledger.undone += 1
         self._ledger.rows_undone += rows
-        if self._steps.add(line, events=1, rows=rows):
+        if self._steps.add(*line, events=1, rows=rows):
             self._steps.flush()
             self._tables, self._transactions = {}, {}
 
-    def _count(self, changes: RowChanges) -> None:
-        counts = self.tables.setdefault(f"{changes.table.schema}.{changes.table.name}", Counter())
-        for before, after in changes.rows[:1]:  # all rows of an event are of one kind
-            counts[INSERT if before is None else DELETE if after is None else UPDATE] += len(changes.rows)
-
-    def _table(self, table: Table) -> tuple[int, list[int]]:
-        """Return a table's number in this segment, and its binary columns."""
+    def _table(self, table: Table) -> _Numbered:
         found = self._tables.get(id(table))
         if found is None:
-            found = self._tables[id(table)] = (len(self._tables), table, binary_columns(table))
-            self._steps.add({"table": found[0], **table.to_json()})
-        return found[0], found[2]
+            counts = self.tables.setdefault(f"{table.schema}.{table.name}", Counter())
+            found = self._tables[id(table)] = _Numbered(len(self._tables), table, binary_columns(table), counts)
+            self._steps.add(dumped({"table": found.number, **table.to_json()}))
+        return found
 
-    def _transaction(self, transaction: Transaction | None, rows: int) -> int | None:
-        if transaction is None:
+    def _transaction(self, event: Event, rows: int) -> int | None:
+        """Return the number of the event's transaction in this segment, and count its rows."""
+        name = event.transaction
+        if name is None:
             return None
-        if self._current is None or self._current[0].id != transaction.id:
+        if name != self._current_id:
             self._close_transaction()
-            self._current = (transaction, 0)
-        self._current = (transaction, self._current[1] + rows)
-        number = self._transactions.get(transaction.id)
+            self._current_id = name
+        self._current = event
+        self._current_rows += rows
+        number = self._transactions.get(name)
         if number is None:
-            number = self._transactions[transaction.id] = len(self._transactions)
-            self._steps.add({"transaction": number, **transaction_json(transaction)})
+            number = self._transactions[name] = len(self._transactions)
+            described: JsonObject = getattr(event, "transaction_json", None) or transaction_json(_transaction_of(event))
+            self._steps.add(dumped({"transaction": number, **described}))
         return number
 
     def _close_transaction(self) -> None:
-        if self._current is not None:
-            transaction, rows = self._current
-            self.transaction_count += 1
-            if transaction.also_touched:
-                self.partly += 1
-                self.also_touched.update(transaction.also_touched)
-            self.biggest = sorted([*self.biggest, (rows, transaction)], key=lambda found: -found[0])[:BIGGEST]
-            self._current = None
+        if self._current is None:
+            return
+        event, rows = self._current, self._current_rows
+        self._current, self._current_id, self._current_rows = None, None, 0
+        self.transaction_count += 1
+        also_touched: tuple[str, ...] | None = getattr(event, "also_touched", None)
+        also_touched = _transaction_of(event).also_touched if also_touched is None else also_touched
+        if also_touched:
+            self.partly += 1
+            self.also_touched.update(also_touched)
+        if len(self.biggest) < BIGGEST or rows > self.biggest[-1][0]:
+            self.biggest = sorted([*self.biggest, (rows, _transaction_of(event))], key=lambda found: -found[0])[:BIGGEST]
 
     def finish(self) -> tuple[Segment, ...]:
         """Write what is pending; return the segments, steps first."""
@@ -342,6 +384,12 @@ def _forward(event: Event) -> Any:
         return change
     reverse: Callable[[], Any] | None = getattr(event, "reverse", None)
     return reverse() if reverse else None
+
+
+def _transaction_of(event: Event) -> Transaction:
+    """Return the transaction of an event that has the id of one."""
+    transaction: Transaction = event.transaction_info  # type: ignore[attr-defined]  # who has an id has the rest
+    return transaction
 
 
 def transaction_json(transaction: Transaction) -> JsonObject:

@@ -40,9 +40,9 @@ import zstandard
 from dblog_tasks import __version__, storage
 from dblog_tasks.backend import Backend
 from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
-from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction
+from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction, binary_columns
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Pending, Segment, binary_columns, transaction_json
+from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Pending, Segment, transaction_json
 from dblog_tasks.recovery import RecoveryStep
 
 FORMAT = "dblog-plan/2"

@@ -39,7 +39,7 @@ from dblog_tasks.filters import (
 )
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.missing import check_found, names_asked_for
-from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter
+from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter, dumped
 from dblog_tasks.plan import Conflicts, Plan, manifest_of
 from dblog_tasks.row_filters import by_column, by_row
 from dblog_tasks.storage import LogFile
@@ -159,8 +159,7 @@ def _by_thread(text: str) -> Predicate:
 def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
     """Return the files that hold the part of the log that is asked for, in log order."""
     files = storage.find_logs(request.logs, request.storage_options)
-    names = [file.name for file in files]
-    for name in names:
+    for name in (names := [file.name for file in files]):
         if not name.isprintable():  # it stands in positions, and so in JSON and in lines of text
             raise InvalidInput(f"a file is called {name!r}", hint="give it a name of printable characters")
     first = _index(names, request.start.position) if request.start else 0
@@ -246,6 +245,7 @@ def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: Cancel
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
         on_damage=request.on_damage,
+        changes_only=not names_asked_for(request.selection),  # such a name may be of a transaction without changes
     )
 
 
@@ -301,7 +301,7 @@ def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], canc
             return Conflicts(0, 0, draft.end.position.value, latest.isoformat() if latest else "", {}, (), search.keys)
         with default_registry.get(request.driver).open(_later_options(request, draft, cancel)) as decoder:
             for conflict in search.find(_until_torn(decoder) if request.resume else decoder):
-                if writer.add(conflict.to_json(), events=1):
+                if writer.add(dumped(conflict.to_json()), events=1):
                     writer.flush()
             known = getattr(decoder, "checkpoint", Checkpoint()).position.value
             span = getattr(decoder, "span", None)

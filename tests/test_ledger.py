@@ -226,7 +226,7 @@ def test_ledgers_add_up() -> None:
 
 COUNTING = {
     "dblog_tasks.mysql.decoder": r"ledger",
-    "dblog_tasks.mysql.binlog": r"total",
+    "dblog_tasks.mysql.header_count": r"total",
     "dblog_tasks.mysql.reading": r"_frames|_damaged",
     "dblog_tasks.mysql.selection": r"ledger",
     "dblog_tasks.part": r"ledger",

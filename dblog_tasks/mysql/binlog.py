@@ -30,7 +30,7 @@ and UnsupportedLog, each with file and position.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 import hashlib
 from itertools import chain
@@ -40,6 +40,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from dblog_tasks.errors import MalformedLog, TruncatedLog, UnsupportedLog
+from dblog_tasks.mysql import compiled
 
 MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
@@ -48,6 +49,7 @@ CRC_SIZE = 4
 OLD_VERSIONS = (2, 3)  # of the format: MySQL 4.0.0 and 4.0.1, 4.0.2 to 4.1; the first event is START_EVENT_V3
 START_SIZE, SMALL_HEADER_SIZE = 56, 13  # bytes of its body; of event headers in version 1, MySQL 3.23
 DESCRIPTION_MAX = 4096  # bytes of a format description; the longest known has 126
+PLAIN_MAX = 512  # frames that compiled code gives at once
 EVENT_SIZE_MAX = (1 << 30) + (1 << 20)  # a packet of 1 GiB and its header; a larger size is damage
 FLAG_IN_USE = 0x01  # set while the server writes the file; not part of the checksum
 FLAG_ARTIFICIAL = 0x20
@@ -57,7 +59,6 @@ _PLACELESS = FLAG_RELAY | FLAG_ARTIFICIAL  # what such an event says of its end 
 
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]")
 _HEADER = Struct("<IBIIIH")
-_CRC = Struct("<I")
 assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
@@ -303,50 +304,90 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
         data = _gather(data, source, 4)
         check_magic(data, name)
         data, at = data[4:], 4
-    checksum = known.checksum if known else 0
-    unplaced = known is not None and known.unplaced  # or a replica wrote the file: its events say where they ended elsewhere
-    origin = -1  # server id of the first format description
-    header, stored = _HEADER.unpack_from, _CRC.unpack_from
+    seen = _Seen(name, known)
     while True:
-        yielded = 0
-        view = memoryview(data)
-        limit = len(data) - HEADER_SIZE
-        while yielded <= limit:
-            timestamp, event_type, server_id, size, next_position, flags = header(data, yielded)
-            if size < HEADER_SIZE or size > EVENT_SIZE_MAX:
-                raise _bad_size(size, data[yielded:], f"{name}:{at + yielded}")
-            stop = yielded + size
-            end = at + stop
-            misplaced = next_position != end & 0xFFFF_FFFF and next_position and not (flags & _PLACELESS or unplaced)
-            if stop > len(data):
-                if misplaced and (event_type not in _DESCRIBING or size > DESCRIPTION_MAX):  # all a torn event can be told by
-                    raise _misplaced(next_position, f"{name}:{end - size}")
+        place = 0
+        while place + HEADER_SIZE <= len(data):
+            plain = seen.plain(data, place, at)
+            if plain:
+                yield from plain
+                place = plain[-1].at + plain[-1].size
+                continue
+            frame = seen.next(data, place, at)
+            if frame is None:
                 break
-            if event_type == FORMAT_DESCRIPTION:
-                known = _described(data[yielded:stop], known, f"{name}:{end - size}")
-                checksum = known.checksum
-                origin = server_id if origin < 0 else origin
-                unplaced = unplaced or known.unplaced or bool(flags & FLAG_RELAY) or server_id != origin
-                if misplaced and not unplaced:
-                    raise _unlike(_SECOND, f"{name}:{end - size}", _SECOND_HINT)
-                misplaced = False
-            elif checksum and (size < HEADER_SIZE + CRC_SIZE or crc32(view[yielded : stop - 4]) != stored(data, stop - 4)[0]):
-                raise _unlike(_CHECKSUM, f"{name}:{end - size}")
-            elif known is None or event_type == START_ENCRYPTION:
-                yield from _old_frames(data[yielded:], source, name, end - size)
+            if seen.known is None or frame.type == START_ENCRYPTION:
+                yield from _old_frames(data[place:], source, name, frame.start)
                 return
-            if misplaced:
-                raise _misplaced(next_position, f"{name}:{end - size}")
-            yield Frame(event_type, timestamp, server_id, flags, end, data, yielded, size, stop - checksum)
-            yielded = stop
-        at += yielded
-        rest = data[yielded:]
+            yield frame
+            place += frame.size
+        at += place
+        rest = data[place:]
         need = int.from_bytes(rest[9:13], "little") if len(rest) >= HEADER_SIZE else HEADER_SIZE
         data = _gather(rest, source, need)
         if len(data) < need:
             if data:
                 raise _torn(data, need, f"{name}:{at}")
             return
+
+
+class _Seen:
+    """What has been seen of a file, and what its next event must be like.
+
+    Attributes:
+        known: its format; None before the first format description.
+    """
+
+    def __init__(self, name: str, known: Format | None) -> None:
+        self.known = known
+        self._name = name
+        self._unplaced = known is not None and known.unplaced  # or a replica wrote the file: its events say where they ended elsewhere
+        self._origin = -1  # server id of the first format description
+        self._extension = compiled.extension()
+
+    def plain(self, data: bytes, place: int, at: int) -> Sequence[Frame]:
+        """Return the next frames by compiled code, up to one that `next` has to judge; `at`: where in the file the block begins."""
+        if self._extension is None or self.known is None:
+            return ()
+        found: list[Frame] = self._extension.frames(Frame, data, place, at, self.known.checksum, not self._unplaced, PLAIN_MAX)
+        return found
+
+    def next(self, data: bytes, place: int, at: int) -> Frame | None:
+        """Return the frame at `place`, None when the block ends inside it. Raises MalformedLog, UnsupportedLog."""
+        timestamp, event_type, server_id, size, next_position, flags = _HEADER.unpack_from(data, place)
+        where = f"{self._name}:{at + place}"
+        if size < HEADER_SIZE or size > EVENT_SIZE_MAX:
+            raise _bad_size(size, data[place:], where)
+        stop = place + size
+        end = at + stop
+        misplaced = next_position != end & 0xFFFF_FFFF and next_position and not (flags & _PLACELESS or self._unplaced)
+        if stop > len(data):
+            if misplaced and (event_type not in _DESCRIBING or size > DESCRIPTION_MAX):  # all a torn event can be told by
+                raise _misplaced(next_position, where)
+            return None
+        if event_type == FORMAT_DESCRIPTION:
+            self._describe(data[place:stop], server_id, flags, where)
+            if misplaced and not self._unplaced:
+                raise _unlike(_SECOND, where, _SECOND_HINT)
+        elif self.known is not None:
+            if self.known.checksum and not _is_summed(data, place, stop):
+                raise _unlike(_CHECKSUM, where)
+            if misplaced and event_type != START_ENCRYPTION:
+                raise _misplaced(next_position, where)
+        checksum = self.known.checksum if self.known is not None else 0
+        return Frame(event_type, timestamp, server_id, flags, end, data, place, size, stop - checksum)
+
+    def _describe(self, event: bytes, server_id: int, flags: int, where: str) -> None:
+        """Take in a format description."""
+        self.known = _described(event, self.known, where)
+        self._origin = server_id if self._origin < 0 else self._origin
+        self._unplaced = self._unplaced or self.known.unplaced or bool(flags & FLAG_RELAY) or server_id != self._origin
+
+
+def _is_summed(data: bytes, start: int, stop: int) -> bool:
+    """Return whether an event ends with its checksum."""
+    inside = stop - start >= HEADER_SIZE + CRC_SIZE
+    return inside and crc32(memoryview(data)[start : stop - CRC_SIZE]) == int.from_bytes(data[stop - CRC_SIZE : stop], "little")
 
 
 def _gather(data: bytes, source: Iterator[bytes], need: int) -> bytes:
@@ -449,43 +490,3 @@ def _check_description(event: bytes, known: Format, where: str) -> None:
     stored = int.from_bytes(event[-CRC_SIZE:], "little")
     if crc32(plain[:-CRC_SIZE]) != stored and (stored or known.checksum):
         raise _unlike("the checksum of the format description does not match its bytes", where)
-
-
-class HeaderCount:
-    """Counts events by hopping from header to header: the ledger's total, independent of `frames`.
-
-    Blocks are fed as they are read; the last one is held back until it is known how far reading went.
-    """
-
-    def __init__(self, at: int = 0) -> None:
-        self.total = 0
-        self._next = at or 4  # offset in the file of the next header
-        self._last = -1  # and of the last one that was counted
-        self._base = at  # offset in the file of the first byte held
-        self._held = b""
-
-    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the blocks unchanged, counting their headers."""
-        for block in blocks:
-            self._hop(self._base + len(self._held))
-            self._held += block
-            yield block
-
-    def finish(self, end: int) -> int:
-        """Return the number of events that start before the file offset `end`; only the last one may start there, torn."""
-        self._hop(end)
-        return self.total - (self._last >= end)
-
-    def _hop(self, end: int) -> None:
-        held, base = self._held, self._base
-        at, last = self._next - base, min(len(held) - 13, end - base - 1)
-        while 0 <= at <= last:
-            size = int.from_bytes(held[at + 9 : at + 13], "little")
-            if size < HEADER_SIZE:
-                break
-            self.total += 1
-            self._last = base + at
-            at += size
-        self._next = base + at
-        keep = max(0, min(at, len(held)))
-        self._held, self._base = held[keep:], base + keep

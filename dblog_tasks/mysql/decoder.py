@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Any, Self
 from dblog_tasks import ledger as words, storage
 from dblog_tasks.backend import SALVAGE, OpenOptions, check_cancelled
 from dblog_tasks.errors import InvalidCheckpoint, MalformedLog
-from dblog_tasks.event import Checkpoint, Omission, Position, RowChanges, Source, Transaction
+from dblog_tasks.event import Checkpoint, Omission, PackedRows, Position, RowChanges, Source
 from dblog_tasks.filters import first_against
 from dblog_tasks.mysql import binlog, bodies, images, payload
+from dblog_tasks.mysql.binlog_event import BinlogEvent
 from dblog_tasks.mysql.cascades import Cascades, cascades_are_logged
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.place import BEGINNING, WHOLE, Place, place_of, split_position
 from dblog_tasks.mysql.reading import DAMAGED, READINGS, DamagedEvent
 from dblog_tasks.mysql.selection import TEXTS, Probe, Said, Selection, ends_statement, kind_name
-from dblog_tasks.mysql.transactions import DEFINITION, EPOCH, INCIDENT, NOT_COMMITTED, ROWS, STATEMENT, Gatherer, Group, Touch
+from dblog_tasks.mysql.transactions import EPOCH, NOT_COMMITTED, ROWS, Gatherer, Group, Touch
+from dblog_tasks.mysql.values import Memo
 from dblog_tasks.mysql.xa import Spot, XaTransactions
 
 if TYPE_CHECKING:
@@ -38,127 +40,7 @@ REPLAY_TABLE = "dblog_replay"  # written by our own replays, in the transaction 
 HEAD_SIZE = 4096  # enough for the first event of a file
 _BETWEEN_TRANSACTIONS = frozenset({binlog.GTID, binlog.ANONYMOUS_GTID, binlog.GTID_TAGGED, binlog.MARIADB_GTID, binlog.ROTATE, binlog.STOP})
 
-# What is inside the filters and cannot be undone: by operation of a whole event, by type of a rows event.
-WHOLE_PROBLEMS: Mapping[str, Omission] = {
-    STATEMENT: Omission("statement format", "SET GLOBAL binlog_format=ROW for the future"),
-    DEFINITION: Omission("schema change (DDL)", "restore the definition by hand before older changes are undone"),
-    INCIDENT: Omission("incident: the server lost events", "restore from a backup up to here"),
-}
 NO_TABLE_MAP = Omission("rows without a table map", "the log was cut inside a statement")
-
-
-class BinlogEvent:
-    """One event of a binary log (see `event.Event`), decoded when its body is asked for.
-
-    Beyond the contract: `operation` (insert, update, delete; statement and definition for events that may change any table; None
-    for structure), `transaction_info`, `omission` (why a change cannot be undone), `log` (identity of the file).
-    """
-
-    __slots__ = ("_body", "_decoder", "_frame", "_group", "_layout", "_said", "operation", "source")
-
-    def __init__(
-        self,
-        decoder: FileDecoder,
-        group: Group,
-        frame: binlog.Frame,
-        layout: Layout | None,
-        operation: str | None,
-        said: Said | None = None,
-    ) -> None:
-        self.source = decoder.source
-        self.operation = operation
-        self._decoder = decoder
-        self._group = group
-        self._frame = frame
-        self._layout = layout
-        self._said = said
-        self._body: Any = None
-
-    @property
-    def position(self) -> Position:
-        return Position("mysql", f"{self._decoder.name}:{self._frame.end if not self._group.packed else place_of(self._frame)}")
-
-    @property
-    def log(self) -> str:
-        return self._decoder.identity
-
-    @property
-    def kind(self) -> str:
-        return kind_name(self._frame.type)
-
-    @property
-    def raw(self) -> bytes:
-        return self._frame.raw
-
-    @property
-    def time(self) -> datetime | None:
-        return self._group.when
-
-    @property
-    def transaction(self) -> str | None:
-        return self._group.id
-
-    @property
-    def transaction_info(self) -> Transaction | None:
-        return self._group.info(self._decoder.name)
-
-    @property
-    def transaction_names(self) -> tuple[str, ...]:
-        return self._group.names(self._decoder.name)
-
-    @property
-    def gtid(self) -> str:
-        return self._group.gtid.gtid
-
-    @property
-    def thread(self) -> int | None:
-        """Id of the session of a transaction; None where it changed something and the log does not tell."""
-        return self._group.thread or (None if self._group.touched else 0)
-
-    @property
-    def statement(self) -> bytes | None:
-        """Text of the statement that changed something; None where the log does not tell."""
-        if self.operation is None and self._frame.type not in TEXTS:
-            return b""
-        said = self._said if self._frame.type in ROWS else Said(self._frame, self.position.value)
-        return said.text if said else None
-
-    @property
-    def table(self) -> tuple[str, str] | None:
-        return None if self._layout is None else self._layout.name
-
-    @property
-    def layout(self) -> Layout | None:
-        """The table's layout, for the decoder."""
-        return self._layout
-
-    def keep(self, body: RowChanges | Omission) -> None:
-        """Have the event stand for these of its rows only, or for the reason why it cannot be undone."""
-        self._body = body
-
-    @property
-    def body(self) -> Any:
-        if self._body is None:
-            self._body = self._decoder.body(self._frame, self._layout)
-        return self._body
-
-    @property
-    def omission(self) -> Omission | None:
-        """Why this event's change cannot be undone; None when it can, or changed nothing."""
-        if self.operation is None:
-            return None
-        if self._group.problem is not None:
-            return self._group.problem
-        if self.operation in WHOLE_PROBLEMS:
-            return WHOLE_PROBLEMS[self.operation]
-        return self.body if isinstance(self.body, Omission) else None
-
-    def reverse(self) -> RowChanges | None:
-        """Return what undoes the event's rows, last first; None where the log does not hold enough."""
-        return self.body.reverse() if self.omission is None and isinstance(self.body, RowChanges) else None
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {self.position.value}>"
 
 
 class FileDecoder:
@@ -185,7 +67,9 @@ class FileDecoder:
         self._catalog = decoder.catalog
         self._cascades = decoder.cascades if decoder.cascades and not cascades_are_logged(self.format) else None
         self._gatherer = self.gatherer()
-        self._verdicts: dict[tuple[Layout | None, str | None, int], str | None] = {}
+        self._verdicts: Memo[tuple[Layout | None, str | None, int], str | None] = Memo(self._verdict)
+        self._looks_at_rows = self._cascades is not None or (self._options.on_damage == SALVAGE and not self.format.checksum)
+        self._chooses_events = bool(self._selection.event or self._selection.row or self._selection.doubtful)
         self._structure_wanted = any(self.verdict(None, None, kind) is None for kind in binlog.EVENT_NAMES if kind not in ROWS)
 
     def events(
@@ -223,8 +107,8 @@ class FileDecoder:
         else:
             self._ledger.not_needed[reason] += 1
 
-    def _judge(self, group: Group, start: Place, stop: Place | None) -> Iterator[BinlogEvent]:
-        """Yield what the selection keeps of a group; count the rest."""
+    def _judge(self, group: Group, start: Place, stop: Place | None) -> Iterable[BinlogEvent]:
+        """Return what the selection keeps of a group; count the rest."""
         after = stop is not None and group.start >= stop.outer
         outside = words.BEFORE_START if group.end <= start.outer else words.AFTER_STOP if after else None
         if group.xa is not None and not outside:
@@ -232,20 +116,39 @@ class FileDecoder:
         reason = outside or self._against_transaction(group)
         if reason is not None:
             self._ledger.not_needed[reason] += group.count
-            return
+            return ()
         if group.taken_back:
             self._ledger.not_needed[words.ROLLED_BACK] += group.rows_taken_back
-        against = {touch: self.verdict(*touch) for touch in group.touched}
+        verdicts = self._verdicts
+        against = {touch: verdicts[touch] for touch in group.touched}
         if None not in against.values() and not self._structure_wanted:
             self._leave_out(group, against)
-            return
+            return ()
         keep_all = self._options.whole_transactions and None in against.values() and self._any_wanted(group, start, stop)
         if not keep_all:
-            group.also_touched = tuple(sorted({".".join(layout.name) for (layout, *_), reason in against.items() if reason and layout}))
+            left_out = [".".join(touch[0].name) for touch, reason in against.items() if reason and touch[0]]
+            group.also_touched = tuple(sorted(set(left_out)))
+            if self._options.changes_only and not self._chooses_events and _is_inside(group, start, stop):
+                return self._changes(group, against)
+        return self._kept(group, start, stop, keep_all=keep_all)
+
+    def _kept(self, group: Group, start: Place, stop: Place | None, *, keep_all: bool) -> Iterator[BinlogEvent]:
+        """Yield the events that the selection keeps; count the others."""
         for event, frame in self._events(group):
             reason = self._against_event(event, frame, start, stop, keep_all=keep_all)
             if reason is None:
                 yield event
+            else:
+                self._ledger.not_needed[reason] += 1
+
+    def _changes(self, group: Group, against: Mapping[Touch, str | None]) -> Iterator[BinlogEvent]:
+        """Yield the events that changed a wanted table; count the others, and structure."""
+        changes = group.changes or ()
+        self._ledger.not_needed[words.STRUCTURE] += group.count - len(changes)
+        for frame, touch in changes:
+            reason = against[touch]
+            if reason is None:
+                yield BinlogEvent(self, group, frame, touch[0], touch[1])
             else:
                 self._ledger.not_needed[reason] += 1
 
@@ -284,7 +187,7 @@ class FileDecoder:
 
     def _against_transaction(self, group: Group) -> str | None:
         """Return why a whole group is not needed, or None."""
-        if not self._options.own_replays and any(layout and layout.name[1] == REPLAY_TABLE for layout, *_ in group.touched):
+        if not self._options.own_replays and any(touch[0] and touch[0].name[1] == REPLAY_TABLE for touch in group.touched):
             return words.OWN_REPLAY
         if not self._selection.transaction:
             return None
@@ -293,10 +196,11 @@ class FileDecoder:
 
     def verdict(self, layout: Layout | None, operation: str | None, kind: int) -> str | None:
         """Return why events of this table, operation and type are not needed, or None; asked once each."""
-        key = (layout, operation, kind)
-        if key not in self._verdicts:
-            self._verdicts[key] = first_against(self._selection.table, Probe(kind_name(kind), operation, layout.name if layout else None))
-        return self._verdicts[key]
+        return self._verdicts[layout, operation, kind]
+
+    def _verdict(self, touch: tuple[Layout | None, str | None, int]) -> str | None:
+        layout, operation, kind = touch
+        return first_against(self._selection.table, Probe(kind_name(kind), operation, layout.name if layout else None))
 
     def _against_event(self, event: BinlogEvent, frame: binlog.Frame, start: Place, stop: Place | None, *, keep_all: bool) -> str | None:
         """Return why one event of a wanted transaction is not needed, or None."""
@@ -323,6 +227,17 @@ class FileDecoder:
             return self._rows(frame, layout, where)
         return layout.map if layout is not None else bodies.read_body(frame, where)
 
+    def packed(self, frame: binlog.Frame, layout: Layout) -> PackedRows | None:
+        """Return the rows of an event as a plan writes them; None for other events, and where they need a look."""
+        operation = ROWS.get(frame.type)
+        if operation is None or self._looks_at_rows:
+            return None
+        at = f"{self.name}:{frame.end}"
+        if frame.type not in layout.heads:
+            layout.prepare(self._catalog, f"{self.name}:{frame.start}")
+        found = images.packed_of(frame, operation, layout)
+        return None if found is None else PackedRows(at, operation, *found)
+
     def _rows(self, frame: binlog.Frame, layout: Layout | None, where: str) -> RowChanges | Omission:
         if layout is None:
             return NO_TABLE_MAP
@@ -336,6 +251,11 @@ class FileDecoder:
         if self._cascades is not None:
             self._cascades.note(layout.name, ROWS[frame.type], changes)
         return changes
+
+
+def _is_inside(group: Group, start: Place, stop: Place | None) -> bool:
+    """Return whether all events of a group lie between two places, and those that changed something are at hand."""
+    return group.changes is not None and group.start >= start.offset and (stop is None or group.end <= stop.outer)
 
 
 class MySQLDecoder:
@@ -359,7 +279,7 @@ class MySQLDecoder:
         self.source = options.source if options.source.name else Source(options.source.driver or "mysql", self._name())
         self._start = self._bound(options.checkpoint.position)
         self._stop = self._bound(options.stop)
-        self.checkpoint = options.checkpoint
+        self._passed: tuple[FileDecoder, int] | None = None  # a file, and the offset of the last group that was dealt with
         self._earliest, self._latest = sys.maxsize, -1  # microseconds
         self.xa = XaTransactions(self._spot, self._read_on)
         self._whole: Sequence[storage.LogFile] = ()
@@ -371,10 +291,18 @@ class MySQLDecoder:
             return None
         return EPOCH + timedelta(microseconds=self._earliest), EPOCH + timedelta(microseconds=self._latest)
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """After the last group that was dealt with: reading can go on there."""
+        if self._passed is None:
+            return self.options.checkpoint
+        file, end = self._passed
+        return Checkpoint(self.source, Position("mysql", f"{file.name}:{end}"), file.identity)
+
     def passed(self, file: FileDecoder, group: Group | DamagedEvent) -> None:
         """Note that a group was dealt with: reading can go on after it, unless its end is missing."""
         if group.problem is not NOT_COMMITTED:
-            self.checkpoint = Checkpoint(self.source, Position("mysql", f"{file.name}:{group.end}"), file.identity)
+            self._passed = file, group.end
         if isinstance(group, Group) and group.id is not None:
             self._earliest = min(self._earliest, group.time)
             self._latest = max(self._latest, group.time)

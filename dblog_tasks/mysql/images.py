@@ -36,18 +36,19 @@ from typing import NamedTuple, Protocol
 from zlib import error as ZlibError
 
 from dblog_tasks.errors import MalformedLog
-from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table
+from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, binary_columns
 from dblog_tasks.mysql import binlog, bodies, table_map as wire
 from dblog_tasks.mysql.json_binary import json_value
 from dblog_tasks.mysql.json_diff import apply_diffs
 from dblog_tasks.mysql.layout import UNSIZED, Layout
 from dblog_tasks.mysql.row_versions import current_changes
-from dblog_tasks.mysql.rows import INSERT, UPDATE, RowReader, Storage
+from dblog_tasks.mysql.rows import INSERT, UNREADABLE, UPDATE, Json, RowReader, Storage
 
 COMPRESSED = frozenset({binlog.WRITE_ROWS_COMPRESSED, binlog.UPDATE_ROWS_COMPRESSED, binlog.DELETE_ROWS_COMPRESSED})
 WITH_EXTRA = frozenset({binlog.WRITE_ROWS_V2, binlog.UPDATE_ROWS_V2, binlog.DELETE_ROWS_V2, binlog.PARTIAL_UPDATE_ROWS})
 VERSION_0 = frozenset({20, 21, 22})
 NAMES_MAX = 5  # missing columns an omission names
+_FIXED = binlog.HEADER_SIZE + 8  # bytes of header, table id and flags
 
 CLUSTER = Omission("rows of NDB Cluster", "it may log an update as an insert: undo it by hand")
 PARTIAL = "partial row image"
@@ -63,11 +64,23 @@ class Reader(Protocol):
 
 
 class Images(NamedTuple):
-    """How the rows of events with the same columns are read, the table those columns make, and which says that a row has ended."""
+    """How the rows of events with the same columns are read, the table those columns make, and which says that a row has ended.
+
+    `json` gives the rows as a plan writes them, where they need no second look.
+    """
 
     table: Table
     reader: Reader
     ended: int | None = None
+    json: Json | None = None
+
+
+class Head(NamedTuple):
+    """What stands between the flags and the rows of an event, and how such rows are written."""
+
+    data: bytes
+    table: Table
+    json: Json
 
 
 def changes_of(frame: binlog.Frame, operation: str, layout: Layout, where: str) -> RowChanges | Omission:
@@ -75,14 +88,47 @@ def changes_of(frame: binlog.Frame, operation: str, layout: Layout, where: str) 
 
     A partial update that does not fit its documents, or is no such thing to the server that wrote it, is an omission too.
     """
+    found, data, at, end = _located(frame, operation, layout, where)
+    if isinstance(found, Omission):
+        return found
+    try:
+        rows = found.reader.read(operation, data, at, end, where)
+    except MalformedLog as error:
+        if frame.type != binlog.PARTIAL_UPDATE_ROWS:
+            raise
+        return Omission(UNREAD_PARTIAL, f"{error.what}, at {where}; SET GLOBAL binlog_row_value_options='' for the future")
+    return RowChanges(found.table, rows) if found.ended is None else current_changes(found.table, rows, found.ended)
+
+
+def packed_of(frame: binlog.Frame, operation: str, layout: Layout) -> tuple[Table, bytes, int] | None:
+    """Return the rows of an event as a plan writes them, with their table and number; None where only `changes_of` says what they are.
+
+    The head of the last event of each type is kept: neighbours mostly have the same.
+    """
+    data, at = frame.data, frame.at + _FIXED
+    head: Head | None = layout.heads.get(frame.type)
+    try:
+        if head is None or not data.startswith(head.data, at):
+            found, data, rows_at, _ = _located(frame, operation, layout, "")
+            if isinstance(found, Omission) or found.json is None or data is not frame.data:
+                return None
+            head = layout.heads[frame.type] = Head(data[at:rows_at], found.table, found.json)
+        rows, count = head.json(data, at + len(head.data), frame.body_end)
+    except (MalformedLog, *UNREADABLE):
+        return None
+    return head.table, rows, count
+
+
+def _located(frame: binlog.Frame, operation: str, layout: Layout, where: str) -> tuple[Images | Omission, bytes, int, int]:
+    """Return how the rows of an event are read, and where they lie: data, beginning, end. Raises MalformedLog."""
+    data, at, end = frame.data, frame.at + _FIXED, frame.body_end
     if layout.problem is not None or frame.type in VERSION_0:
-        return layout.problem or UNSIZED
-    data, at, end = frame.data, frame.at + binlog.HEADER_SIZE + 8, frame.body_end
+        return layout.problem or UNSIZED, data, at, end
     try:
         if frame.type in WITH_EXTRA:
             extra = int.from_bytes(data[at : at + 2], "little")
             if extra > 2 and data[at + 2] == 0 and operation == INSERT:
-                return CLUSTER
+                return CLUSTER, data, at, end
             at += extra
         count, at = bodies.read_length(data, at)
         width = (count + 7) // 8 * (2 if operation == UPDATE else 1)
@@ -99,15 +145,7 @@ def changes_of(frame: binlog.Frame, operation: str, layout: Layout, where: str) 
     found = layout.images.get(key)
     if found is None:
         found = layout.images[key] = _images(layout, operation, present, partial=partial)
-    if isinstance(found, Omission):
-        return found
-    try:
-        rows = found.reader.read(operation, data, at, end, where)
-    except MalformedLog as error:
-        if not partial:
-            raise
-        return Omission(UNREAD_PARTIAL, f"{error.what}, at {where}; SET GLOBAL binlog_row_value_options='' for the future")
-    return RowChanges(found.table, rows) if found.ended is None else current_changes(found.table, rows, found.ended)
+    return found, data, at, end
 
 
 def _images(layout: Layout, operation: str, present: bytes, *, partial: bool) -> Images | Omission:
@@ -122,10 +160,11 @@ def _images(layout: Layout, operation: str, present: bytes, *, partial: bool) ->
     ended = None if layout.ended is None else first.index(layout.ended)
     if partial:
         return Images(_narrowed(table, first), PartialReader(layout.storages, first, second), ended)
-    if len(first) == len(second) == len(table.columns):
-        return Images(table, reader, ended)
     if first == second:
-        return Images(_narrowed(table, first), RowReader([layout.storages[at] for at in first]), ended)
+        narrowed = _narrowed(table, first)
+        plain = reader if narrowed is table else RowReader([layout.storages[at] for at in first])
+        alone = bytes(at in binary_columns(narrowed) for at in range(len(first)))
+        return Images(narrowed, plain, ended, plain.json(operation, alone) if ended is None else None)
     return Images(_narrowed(table, first), MergingReader(layout.storages, first, second), ended)
 
 

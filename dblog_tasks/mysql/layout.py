@@ -85,10 +85,10 @@ class Layout:
         reader: reads its rows; None when there is a `problem`. After `prepare`.
         ended: the column that ends a row of a system-versioned table; None for any other. After `prepare`.
         problem: why rows of this table cannot be read. After `prepare`.
-        images: for `images`, which makes and keeps there what events with fewer columns need.
+        images, heads: for `images`, which makes and keeps there what events with fewer columns need, and how events begin.
     """
 
-    __slots__ = ("_mariadb", "_prepared", "ended", "images", "map", "name", "problem", "reader", "storages", "table")
+    __slots__ = ("_mariadb", "_prepared", "ended", "heads", "images", "map", "name", "problem", "reader", "storages", "table")
 
     def __init__(self, table_map: wire.TableMap, *, mariadb: bool = False) -> None:
         self.map = table_map
@@ -99,6 +99,7 @@ class Layout:
         self.ended: int | None = None
         self.problem: Omission | None = None
         self.images: dict[Any, Any] = {}
+        self.heads: dict[int, Any] = {}
         self._mariadb = mariadb
         self._prepared = False
 

@@ -1,8 +1,7 @@
 """Row images by compiled code: which reader of `_native` reads which column. No I/O.
 
-The extension is a matter of speed alone, and may be missing: an installation without a C compiler has none, and the generated
-code of `rows` then reads everything. Setting DBLOG_NATIVE=0 does the same. What a reader does is told in `_native.c`; a column
-that has none here is read by the function that its caller gives.
+Where there is no compiled code (`compiled`), the generated code of `rows` reads everything. What a reader does is told in `_native.c`;
+a column that has none here is read by the function that its caller gives.
 
     type                                  reader                 where
     integers                              signed, unsigned       width in bytes
@@ -17,19 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-import os
-from types import ModuleType
 from typing import NamedTuple, Protocol, TypeAlias
 
-from dblog_tasks.event import Row, RowPair
-from dblog_tasks.mysql import table_map as wire
-from dblog_tasks.mysql.charsets import decode_text
+import orjson
 
-_extension: ModuleType | None
-try:
-    from dblog_tasks.mysql import _native as _extension
-except ImportError:
-    _extension = None
+from dblog_tasks.event import Row, RowPair
+from dblog_tasks.mysql import compiled, table_map as wire
+from dblog_tasks.mysql.charsets import decode_text
 
 Column: TypeAlias = tuple[str, int, int, object]  # a reader of `_native`, what it is told, and what it calls or None
 
@@ -47,31 +40,31 @@ class Stored(Protocol):
     def charset(self) -> str: ...
 
 
-def available() -> bool:
-    """Return whether rows are read by compiled code."""
-    return _extension is not None and os.environ.get("DBLOG_NATIVE", "1") != "0"
-
-
 class Readers(NamedTuple):
     """The compiled functions for one table layout; ValueError, or what a column's function raises, is for generated code to judge.
 
     Attributes:
         rows: `(data, at, end)` -> rows, by operation.
+        json: `(alone, data, at, end)` -> the same as JSON and how many they are; `alone`: a byte for each column, not 0 where bytes
+            stand as base64 and nothing around it.
         image: `(data, at)` -> one image and where it ends.
     """
 
     rows: Mapping[str, Callable[[bytes, int, int], list[RowPair]]]
+    json: Mapping[str, Callable[[bytes, bytes, int, int], tuple[bytes, int]]]
     image: Callable[[bytes, int], tuple[Row, int]]
 
 
 def readers(columns: Sequence[Column]) -> Readers | None:
     """Return how images of these columns are read, None when there is no compiled code."""
-    if _extension is None or not available():
+    extension = compiled.extension()
+    if extension is None:
         return None
-    reader = _extension.Reader(list(columns))
+    reader = extension.Reader(list(columns))
     images = {"insert": (None, reader), "update": (reader, reader), "delete": (reader, None)}
-    rows = {operation: partial(_extension.rows, *pair) for operation, pair in images.items()}
-    return Readers(rows, partial(_extension.image, reader))
+    rows = {operation: partial(extension.rows, *pair) for operation, pair in images.items()}
+    json = {operation: partial(extension.json_rows, *pair) for operation, pair in images.items()}
+    return Readers(rows, json, partial(extension.image, reader))
 
 
 def column(storage: Stored) -> Column | None:
@@ -112,8 +105,8 @@ _MAKERS: Mapping[int, Callable[[Stored], Column | None]] = {
     wire.INT24: _integer(3),
     wire.LONG: _integer(4),
     wire.LONGLONG: _integer(8),
-    wire.FLOAT: _single("float"),
-    wire.DOUBLE: _single("double"),
+    wire.FLOAT: lambda _: ("float", 0, 0, orjson.dumps),
+    wire.DOUBLE: lambda _: ("double", 0, 0, orjson.dumps),
     wire.YEAR: _single("year"),
     wire.DATE: _single("date"),
     wire.NEWDATE: _single("date"),

@@ -18,6 +18,7 @@ import zstandard
 
 from dblog_tasks.errors import MalformedLog, UnsupportedLog
 from dblog_tasks.mysql import binlog, bodies
+from dblog_tasks.mysql.header_count import HeaderCount
 
 BLOCK_SIZE = 1 << 20
 WINDOW_MAX = 1 << 27  # bytes zstd may look back: that of its highest level
@@ -127,7 +128,7 @@ def _zstd(packed: memoryview, where: str) -> Iterator[bytes]:
 def count(outer: binlog.Frame, name: str) -> int:
     """Return the number of events inside by hopping from header to header: the ledger's total, independent of `events`."""
     end = binlog.HEADER_SIZE
-    walk = binlog.HeaderCount(end)
+    walk = HeaderCount(end)
     for block in walk.watch(_unpacked(outer, name)):
         end += len(block)
     return walk.finish(end)

@@ -67,8 +67,12 @@ def position_key(position: Position) -> tuple[str, int, int, int]:
 
 
 def checked(frames: Iterable[binlog.Frame], bounds: Iterable[Place | None], file: str) -> Iterator[binlog.Frame]:
-    """Pass the frames on; raise InvalidCheckpoint when a bound lies inside an event or past the end."""
+    """Return the frames; they raise InvalidCheckpoint when a bound lies inside an event or past the end."""
     waiting = sorted({bound for bound in bounds if bound and bound.offset > binlog.HEADER_SIZE}, reverse=True)
+    return _checked(frames, waiting, file) if waiting else iter(frames)
+
+
+def _checked(frames: Iterable[binlog.Frame], waiting: list[Place], file: str) -> Iterator[binlog.Frame]:
     end = 0
     for frame in frames:
         end = frame.end

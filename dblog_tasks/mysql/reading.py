@@ -25,6 +25,7 @@ from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import JsonObject, Omission, Position, Source, Transaction
 from dblog_tasks.filters import AnyOf, ByTransaction, Predicate
 from dblog_tasks.mysql import binlog
+from dblog_tasks.mysql.header_count import HeaderCount
 from dblog_tasks.mysql.layout import Layout
 from dblog_tasks.mysql.place import Place, checked
 from dblog_tasks.mysql.salvage import Damage, Salvage
@@ -128,7 +129,7 @@ class Reading:
 
     def __init__(self, file: File, blocks: Iterable[bytes], at: int, known: binlog.Format | None) -> None:
         self._file, self._at, self._known = file, at, known
-        self._count = binlog.HeaderCount(at)
+        self._count = HeaderCount(at)
         self._blocks = self._count.watch(blocks)
 
     def groups(self, start: Place, stop: Place | None) -> Iterator[Group | DamagedEvent]:

@@ -13,7 +13,7 @@ Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
 A row is read by straight-line code that is generated for its table layout and for the NULL bitmap at hand, so that neighbours
 of fixed width come out of one Struct and no column asks whether it is NULL. Rows whose bitmap stays rare are read eight columns
 at a time, by code for the byte of the bitmap that is theirs. Generated source holds numbers and our own names
-only, never a name from the log. Where there is compiled code (`native`), it reads the rows, and the generated code what is odd.
+only, never a name from the log. Where there is compiled code (`compiled`), it reads the rows, and the generated code what is odd.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from struct import Struct, error as StructError
 from typing import Any, NamedTuple
 
 from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Row, RowPair
-from dblog_tasks.mysql import native, table_map as wire, values
+from dblog_tasks.mysql import compiled, native, table_map as wire, values
 from dblog_tasks.mysql.charsets import decode_text
 from dblog_tasks.mysql.json_binary import json_value
 
@@ -38,7 +38,8 @@ COMPILED_MAX = 64  # bitmaps with code of their own, a layout
 Add = Callable[[RowPair], None]
 Run = Callable[[bytes, int, int, Add], int]
 Image = Callable[[bytes, int], tuple[Row, int]]
-_UNREADABLE = (StructError, IndexError, ValueError, OverflowError)
+Json = Callable[[bytes, int, int], tuple[bytes, int]]
+UNREADABLE = (StructError, IndexError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ class RowReader:
         self._width = (len(columns) + 7) // 8
         self._runs: dict[str, dict[bytes, Run]] = {INSERT: {}, UPDATE: {}, DELETE: {}}
         self._seen: dict[tuple[str, bytes], int] = {}
-        self._native = native.readers(list(map(_native_column, columns, self._fields))) if native.available() else None
+        self._native = native.readers(list(map(_native_column, columns, self._fields))) if compiled.extension() else None
 
     @cached_property
     def _image(self) -> Image:
@@ -290,14 +291,22 @@ class RowReader:
     def image(self, data: bytes, at: int) -> tuple[Row, int]:
         """Return the image at `at` and where it ends. Raises what code for bytes raises; past the end of `data` is no error."""
         if self._native is not None:
-            with suppress(MalformedLog, *_UNREADABLE):  # as in `read`
+            with suppress(MalformedLog, *UNREADABLE):  # as in `read`
                 return self._native.image(data, at)
         return self._image(data, at)
+
+    def json(self, operation: str, alone: bytes) -> Json | None:
+        """Return the function that gives rows as a plan writes them, and their number; None without compiled code.
+
+        It raises what `UNREADABLE` names, or MalformedLog: `read` tells why. `alone`: a byte for each column, not 0 where bytes stand as
+        base64 and nothing around it.
+        """
+        return None if self._native is None else partial(self._native.json[operation], alone)
 
     def read(self, operation: str, data: bytes, at: int, end: int, where: str) -> list[RowPair]:
         """Return the rows between `at` and `end`. Raises MalformedLog when they do not end there exactly."""
         if self._native is not None:
-            with suppress(MalformedLog, *_UNREADABLE):  # what is odd is judged below
+            with suppress(MalformedLog, *UNREADABLE):  # what is odd is judged below
                 return self._native.rows[operation](data, at, end)
         rows: list[RowPair] = []
         add, runs, width = rows.append, self._runs[operation], self._width
@@ -305,7 +314,7 @@ class RowReader:
             while at < end:
                 run = runs.get(data[at : at + width])
                 at = run(data, at, end, add) if run else self._rare(operation, data, at, add)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise MalformedLog(f"a row cannot be read: {error}", where=where) from None
         except MalformedLog as error:  # inside a value, whose own place says nothing
             raise MalformedLog(f"a row cannot be read: {error.what}", where=where) from None

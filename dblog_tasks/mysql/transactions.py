@@ -17,7 +17,7 @@ savepoint or as a whole, was taken back as far as it stands in rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 import tempfile
@@ -26,10 +26,11 @@ from weakref import finalize
 
 from dblog_tasks import ledger as words
 from dblog_tasks.errors import MalformedLog, UnsupportedLog
-from dblog_tasks.event import Omission, Position, Transaction
+from dblog_tasks.event import JsonObject, Omission, Position, Transaction
 from dblog_tasks.mysql import binlog, bodies, payload, queries
 from dblog_tasks.mysql.layout import LAYOUTS_MAX, Layout, Layouts
 from dblog_tasks.mysql.rows import DELETE, INSERT, UPDATE
+from dblog_tasks.mysql.values import Memo
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.xa import Outcome
@@ -92,6 +93,9 @@ Touch = tuple[Layout | None, str, int]
 NO_GTID = bodies.Gtid("")
 
 
+_TIMES: Memo[int, str] = Memo(lambda time: (EPOCH + timedelta(microseconds=time)).isoformat())
+
+
 class Group:
     """A transaction being gathered, or a single event outside of any (`id` None).
 
@@ -106,6 +110,7 @@ class Group:
         outcome: GTID of that transaction's end, where the log has one.
         taken_back: ranges of its events, by their number from 0 on, whose rows were rolled back: `touched` leaves them out.
         rows_taken_back: how many rows events these are.
+        changes: its events that changed something, with what they touched; None where its events have to be gone through for them.
     """
 
     # What few transactions have, and most leave as it is here.
@@ -128,7 +133,9 @@ class Group:
         self.end = start
         self.time = 0
         self.count = 0
+        self._last: binlog.Frame
         self.touched: dict[Touch, int] = {}
+        self.changes: list[tuple[binlog.Frame, Touch]] | None = []
         self.problem = NOT_COMMITTED
         self.gtid = NO_GTID
         self.statements: list[str] = []
@@ -138,22 +145,30 @@ class Group:
     def add(self, frame: binlog.Frame) -> None:
         """Take in the next event."""
         self._frames.append(frame)
+        self._last = frame
         self.count += 1
-        self.end = frame.end
-        self.time = self.gtid.committed or frame.timestamp * 1_000_000
         self._held += frame.size
         if self._held > HELD_MAX:
             self._spill()
 
-    def touch(self, touch: Touch) -> None:
+    def close(self, problem: Omission | None) -> None:
+        """Note that no more events come: they end and were committed with the last one."""
+        self.end = self._last.end
+        self.time = self.gtid.committed or self._last.timestamp * 1_000_000
+        self.problem = problem
+
+    def touch(self, frame: binlog.Frame, touch: Touch) -> None:
         """Count an event that changed something."""
         self.touched[touch] = self.touched.get(touch, 0) + 1
+        if self.changes is not None:
+            self.changes.append((frame, touch))
 
     def _spill(self) -> None:
         if self._spilled is None:
             self._spilled = tempfile.TemporaryFile(prefix="dblog-")  # noqa: SIM115 - lives as long as the group
             finalize(self, self._spilled.close)
             self._spilled_start = self._frames[0].start
+            self.changes = None
         for frame in self._frames:
             self._spilled.write(Struct("<I").pack(frame.size - (frame.body_end - frame.at)) + frame.raw)
         self._frames, self._held = [], 0
@@ -175,6 +190,7 @@ class Group:
         kept = {touch: count for touch, count in touched.items() if touch in rows}
         self.rows_taken_back += sum(rows.values()) - sum(kept.values())
         self.touched = {touch: count for touch, count in self.touched.items() if touch not in rows} | kept
+        self.changes = None
 
     def end_with(self, outcome: Outcome) -> None:
         """Take in how the transaction that was prepared here ended: its time is that of its commit."""
@@ -215,7 +231,7 @@ class Group:
     def names(self, file: str) -> tuple[str, ...]:
         """Return all that the transaction can be named by."""
         named = (self.gtid.gtid, f"{file}:{self.start}", str(self.xid) if self.xid else "", str(self.xa) if self.xa else "", self.outcome)
-        return () if self.id is None else tuple(name for name in named if name)
+        return () if self.id is None else tuple([name for name in named if name])
 
     def info(self, file: str) -> Transaction | None:
         """Return what there is to know of the transaction; None outside one."""
@@ -232,6 +248,19 @@ class Group:
                 self.problem,
             )
         return self._info
+
+    def described(self, file: str) -> JsonObject:
+        """Return what a plan says of the transaction: `info` as JSON, got without it."""
+        return {
+            "id": self.id,
+            "start": f"{file}:{self.start}",
+            "end": f"{file}:{self.end}",
+            "time": _TIMES[self.time],
+            "names": self.names(file),
+            "thread": self.thread,
+            "statements": self.statements,
+            "also_touched": self.also_touched,
+        }
 
     def say(self, text: bytes) -> None:
         """Keep the text of a statement, when it is among the first and new."""
@@ -279,6 +308,17 @@ class Gatherer:
         self._maps: dict[bytes, Layout] = {}
         self._group: Group | None = None
         self._open = False  # inside BEGIN … COMMIT
+        self._takes: Mapping[int, Callable[[Group, binlog.Frame], Omission | None]] = {
+            **dict.fromkeys(ROWS, self._rows),
+            **dict.fromkeys(WHOLE, self._whole),
+            **dict.fromkeys(_QUERIES, self._query),
+            **dict.fromkeys(_TEXTS, self._text),
+            **dict.fromkeys(_GTIDS, self._gtid),
+            binlog.TABLE_MAP: self._table_map,
+            binlog.XID: self._xid,
+            binlog.TRANSACTION_PAYLOAD: self._payload,
+            binlog.XA_PREPARE: self._prepare,
+        }
 
     def gather(self, frames: Iterable[binlog.Frame]) -> Iterator[Group]:
         """Yield the groups in order; the last one may be unfinished (`problem` NOT_COMMITTED), also before an error of `frames`."""
@@ -293,7 +333,7 @@ class Gatherer:
                     continue
             group = self._group or self._begin(frame)
             group.add(frame)
-            ending = self._take(group, frame, kind)
+            ending = self._take(group, frame)
             if ending is not None:
                 yield self._finish(None if ending is _COMMITTED else ending)
         if self._group is not None:
@@ -301,41 +341,40 @@ class Gatherer:
         if errors:
             raise errors[0]
 
-    def _take(self, group: Group, frame: binlog.Frame, kind: int) -> Omission | None:
+    def _take(self, group: Group, frame: binlog.Frame) -> Omission | None:
         """Note what an event says of its transaction; return how the transaction ends when it does with this event."""
-        if kind == binlog.TABLE_MAP:
-            self.layout_of(frame)
-        elif kind in ROWS:
-            if frame.body_end - frame.at < binlog.HEADER_SIZE + 8:
-                raise MalformedLog("a rows event ends before its table id and flags", where=f"{self._file}:{frame.start}")
-            group.touch((self.layout_of(frame), ROWS[kind], kind))
-            if not self._open:
-                return self._without_begin(group, frame)
-        elif kind == binlog.XID:
-            group.xid = self._body(frame).xid
-            return _COMMITTED
-        elif kind in _QUERIES:
-            return self._query(group, frame)
-        elif kind in _TEXTS:
-            group.say(self._body(frame).text)
-        elif kind in _GTIDS:
-            self._gtid(group, self._body(frame))
-        elif kind in WHOLE:
-            group.touch((None, WHOLE[kind], kind))
-            return None if self._open else _COMMITTED
-        elif kind == binlog.TRANSACTION_PAYLOAD:
-            return self._payload(group, frame)
-        elif kind == binlog.XA_PREPARE:
-            return self._prepare(group, self._body(frame))
-        elif kind not in binlog.EVENT_NAMES and not frame.flags & binlog.FLAG_IGNORABLE:
+        take = self._takes.get(frame.type)
+        if take is not None:
+            return take(group, frame)
+        if frame.type not in binlog.EVENT_NAMES and not frame.flags & binlog.FLAG_IGNORABLE:
             raise UnsupportedLog(
-                f"event type {kind} is not known: it may change anything",
+                f"event type {frame.type} is not known: it may change anything",
                 where=f"{self._file}:{frame.start}",
                 hint="the server is newer than MySQL 9.7 or MariaDB 11.8",
             )
-        elif not self._open and kind not in _BEFORE_STATEMENT:
-            return _COMMITTED
-        return None
+        return None if self._open or frame.type in _BEFORE_STATEMENT else _COMMITTED
+
+    def _table_map(self, group: Group, frame: binlog.Frame) -> None:
+        self.layout_of(frame)
+
+    def _rows(self, group: Group, frame: binlog.Frame) -> Omission | None:
+        if frame.body_end - frame.at < binlog.HEADER_SIZE + 8:
+            raise MalformedLog("a rows event ends before its table id and flags", where=f"{self._file}:{frame.start}")
+        group.touch(frame, (self.layout_of(frame), ROWS[frame.type], frame.type))
+        return None if self._open else self._without_begin(group, frame)
+
+    def _xid(self, group: Group, frame: binlog.Frame) -> Omission:
+        at = frame.at + binlog.HEADER_SIZE
+        whole = at + 8 <= frame.body_end
+        group.xid = int.from_bytes(frame.data[at : at + 8], "little") if whole else self._body(frame).xid
+        return _COMMITTED
+
+    def _text(self, group: Group, frame: binlog.Frame) -> None:
+        group.say(self._body(frame).text)
+
+    def _whole(self, group: Group, frame: binlog.Frame) -> Omission | None:
+        group.touch(frame, (None, WHOLE[frame.type], frame.type))
+        return None if self._open else _COMMITTED
 
     def _without_begin(self, group: Group, frame: binlog.Frame) -> Omission | None:
         """Rows outside of a transaction: old servers log such, of newer ones it is the rest of one that another file begins."""
@@ -346,32 +385,29 @@ class Gatherer:
 
     def _payload(self, group: Group, frame: binlog.Frame) -> Omission | None:
         """Take in what a compressed payload holds; a transaction that ends in it ends with it."""
-        group.packed = self._file
+        group.packed, group.changes = self._file, None
         group.count -= 1  # the payload comes behind what it holds
         ending: Omission | None = None
         for inner in payload.events(frame, self._file):
             if ending is not None:
                 raise MalformedLog("a compressed transaction goes on after its end", where=f"{self._file}:{frame.start}")
             group.count += 1
-            ending = self._take(group, inner, inner.type)
+            ending = self._take(group, inner)
         group.count += 1
         return ending
 
-    def _prepare(self, group: Group, prepared: bodies.XaPrepare) -> Omission:
+    def _prepare(self, group: Group, frame: binlog.Frame) -> Omission:
+        prepared: bodies.XaPrepare = self._body(frame)
         if prepared.one_phase:
             return _COMMITTED
         group.xa = queries.XaId(prepared.format_id, prepared.gtrid, prepared.bqual)
         return PREPARED
 
-    def _gtid(self, group: Group, gtid: bodies.Gtid) -> None:
+    def _gtid(self, group: Group, frame: binlog.Frame) -> None:
+        gtid: bodies.Gtid = self._body(frame)
         group.gtid, group.thread = gtid, gtid.thread
         group.id = gtid.gtid or group.id
-        self._open = bool(gtid.gtid) and not gtid.standalone and self._is_mariadb(gtid)
-
-    @staticmethod
-    def _is_mariadb(gtid: bodies.Gtid) -> bool:
-        """MariaDB's GTID stands for BEGIN; MySQL writes one."""
-        return ":" not in gtid.gtid
+        self._open = bool(gtid.gtid) and not gtid.standalone and ":" not in gtid.gtid  # MariaDB's stands for BEGIN; MySQL writes one
 
     def _query(self, group: Group, frame: binlog.Frame) -> Omission | None:
         query = self._body(frame)
@@ -380,7 +416,7 @@ class Gatherer:
         if kind in (queries.BEGIN, queries.XA_START):
             self._open = True
         elif kind in _QUERY_OPERATIONS:
-            group.touch((None, _QUERY_OPERATIONS[kind], frame.type))
+            group.touch(frame, (None, _QUERY_OPERATIONS[kind], frame.type))
             group.say(query.text)
             self._open = self._open or queries.starts_transaction(query.text)
         elif kind in _TAKES_BACK:
@@ -416,13 +452,13 @@ class Gatherer:
     def _alone(self, frame: binlog.Frame) -> Group:
         group = Group(frame.start)
         group.add(frame)
-        group.problem = None
+        group.close(None)
         return group
 
     def _finish(self, problem: Omission | None) -> Group:
         group, self._group, self._open = self._group, None, False
         assert group is not None  # noqa: S101 - for the type checker: callers have looked
-        group.problem = ROLLED_BACK_IN_PART if problem is None and group.rolled_back_in_part else problem
+        group.close(ROLLED_BACK_IN_PART if problem is None and group.rolled_back_in_part else problem)
         if problem is None and group.headless:
             group.problem = HEADLESS
         if problem is ROLLED_BACK and group.taken_back:

@@ -18,9 +18,9 @@ import orjson
 import zstandard
 
 import dblog_tasks
-from dblog_tasks import plan as plans, storage
+from dblog_tasks import part, plan as plans, storage
 from dblog_tasks.backend import SALVAGE, STOP
-from dblog_tasks.event import RowChanges
+from dblog_tasks.event import PackedRows, RowChanges, binary_columns
 from dblog_tasks.mysql import json_binary, json_diff
 from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 from dblog_tasks.planning import PlanRequest, make_plan
@@ -59,7 +59,11 @@ def _look(decoder: Any, operations: list[tuple[TransactionInfo, RowChanges]]) ->
     for event in decoder:
         assert event.position.value
         assert event.kind
+        packed: PackedRows | None = getattr(event, "packed", None)  # asked first: the body stands for itself afterwards
         _ = (event.raw, event.time, event.transaction_info, event.gtid, event.thread, event.statement, event.table, event.body)
+        if packed is not None:
+            rows = part.dumped(part._packed(event.body.rows, binary_columns(event.body.table)))[:-1]
+            assert (event.position.value, event.operation, event.body.table, rows, len(event.body.rows)) == tuple(packed)
         undo = event.reverse()
         if isinstance(undo, RowChanges) and undo.rows:
             operations.append((TransactionInfo(str(event.transaction)), undo))

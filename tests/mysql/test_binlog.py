@@ -13,6 +13,7 @@ import pytest
 import dblog_tasks
 from dblog_tasks import Checkpoint, DblogError, MalformedLog, TruncatedLog, UnsupportedLog
 from dblog_tasks.mysql import binlog
+from dblog_tasks.mysql.header_count import HeaderCount
 from tests.examples import examples
 from tests.mysql.binlog_writer import LENGTHS, MAGIC, Log, event, format_description, gtid, query
 
@@ -127,7 +128,7 @@ def test_blocks_of_any_size_give_the_same(checksum: int | None) -> None:
 
     assert (6, "") == (len(whole[0]), whole[1])
     for size in [*range(1, 60), 127, 128, len(log.data) - 1, len(log.data)]:
-        count = binlog.HeaderCount()
+        count = HeaderCount()
         found = [(frame.start, frame.end, frame.raw, frame.body) for frame in binlog.frames(count.watch(blocks(log.data, size)), "log")]
         assert whole[0] == found
         assert len(found) == count.finish(len(log.data))
@@ -155,7 +156,7 @@ def test_reading_goes_on_at_any_event() -> None:
     known = binlog.read_format(whole[0].raw[19:], "log")
     for index, frame in enumerate(whole[1:], 1):
         rest = list(binlog.frames([data[frame.start :]], "log", at=frame.start, known=known))
-        count = binlog.HeaderCount(frame.start)
+        count = HeaderCount(frame.start)
         for _ in count.watch(blocks(data[frame.start :], 11)):
             pass
 
@@ -168,7 +169,7 @@ def test_headers_are_counted_up_to_where_reading_went() -> None:
     """Events of the last block that start at the end or after it are not counted."""
     whole = frames(data := small().data)
     for frame in whole:
-        count = binlog.HeaderCount()
+        count = HeaderCount()
         for _ in count.watch([data[: frame.start], data[frame.start :]]):
             pass
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 import gc
 from pathlib import Path
-from struct import pack_into
+from struct import pack, pack_into, unpack
 from typing import Any
 import zlib
 
 from hypothesis import example, given, strategies as st
 import pytest
 
-from dblog_tasks import DblogError, MalformedLog
-from dblog_tasks.mysql import binlog, charsets, native
-from dblog_tasks.mysql.rows import RowReader, Storage, field
+from dblog_tasks import DblogError, MalformedLog, part
+from dblog_tasks.mysql import binlog, charsets, compiled as extension, header_count, native
+from dblog_tasks.mysql.rows import UNREADABLE, RowReader, Storage, field
 from tests.examples import examples
 from tests.mysql import plain_rows, test_rows
 
@@ -259,7 +260,7 @@ def test_compiled_code_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> N
     """DBLOG_NATIVE=0 reads with generated code."""
     monkeypatch.setenv("DBLOG_NATIVE", "0")
 
-    assert not native.available()
+    assert extension.extension() is None
     assert RowReader([Storage(13, 0)])._native is None
 
 
@@ -360,3 +361,137 @@ def test_a_relay_log_says_where_events_were() -> None:
     placed, free = (_native.frames(binlog.Frame, log, head, 1000, 4, placed, 1 << 30) for placed in (True, False))
 
     assert ([], len(plain_frames([log]))) == (placed, len(free))
+
+
+def as_json(rows: Any, binary: list[int]) -> bytes:
+    """Rows as a plan writes them by way of their values."""
+    return part.dumped(part._packed(rows, binary))[:-1]
+
+
+def bytes_columns(layout: list[Storage]) -> list[int]:
+    """The columns of a layout whose values are bytes, whatever they hold."""
+    return [at for at, storage in enumerate(layout) if storage.charset == "binary" and storage.code in (15, 252, 253, 254)]
+
+
+def json_of(layout: list[Storage], operation: str, data: bytes, binary: list[int]) -> tuple[bytes, int] | None:
+    """The rows by compiled code alone; None when it leaves them to other code."""
+    write = RowReader(layout).json(operation, bytes(at in binary for at in range(len(layout))))
+    assert write is not None
+    try:
+        return write(data, 0, len(data))
+    except (MalformedLog, *UNREADABLE):
+        return None
+
+
+@given(test_rows.events())
+def test_rows_are_written_as_their_values_would_be(event: tuple[str, list[Storage], bytes, list[plain_rows.Pair]]) -> None:
+    """What a server writes: byte for byte, with bytes as an object or alone."""
+    operation, layout, images, written = event
+    for binary in ([], bytes_columns(layout)):
+        assert (as_json(written, binary), len(written)) == json_of(layout, operation, images, binary)
+
+
+@given(LAYOUTS, OPERATIONS, st.binary(max_size=300))
+@examples(600)
+def test_any_bytes_are_written_as_they_are_read(layout: list[Storage], operation: str, data: bytes) -> None:
+    """Whatever the bytes: what compiled code writes is what the rows are, and it writes none that cannot be read."""
+    got = json_of(layout, operation, data, [])
+    if got is None:
+        return
+    rows = readers(layout)[1].read(operation, data, 0, len(data), "log:4")
+
+    assert (as_json(rows, []), len(rows)) == got
+
+
+ODD_TEXT = st.text(st.sampled_from('\0\1\x07\b\t\n\x0b\f\r\x1f "\\/\x7f\x80é€\ud7ff\ue000\uffff😀\U0010ffff'), max_size=40)
+
+
+@given(ODD_TEXT | st.text(max_size=60), st.sampled_from(["utf8mb4", "utf8mb3", "latin1", "gbk"]), st.binary(max_size=3), st.integers(0, 40))
+def test_text_is_written_as_it_is_read(text: str, charset: str, wrong: bytes, place: int) -> None:
+    """Characters of every width, with and without escapes, and bytes between them that are no text."""
+    raw = text.encode()
+    raw = raw[:place] + wrong + raw[place:]
+    layout, data = [Storage(252, 2, charset=charset)], b"\0" + len(raw).to_bytes(2, "little") + raw
+    rows = readers(layout)[1].read("insert", data, 0, len(data), "log:4")
+
+    assert (as_json(rows, []), 1) == json_of(layout, "insert", data, [])
+
+
+def test_long_text_is_written_as_it_is_read() -> None:
+    """Longer than what there is room for at first, all of it escaped, and a character across each border of a part."""
+    for raw in (b"\1" * 5000, *(b"a" * size + "😀é€".encode() * 900 for size in range(4))):
+        layout, data = [Storage(252, 2, charset="utf8mb4")], b"\0" + len(raw).to_bytes(2, "little") + raw
+
+        assert (as_json([(None, (raw.decode(),))], []), 1) == json_of(layout, "insert", data, [])
+
+
+@given(st.floats() | st.floats(width=32) | st.decimals(-(10**10), 10**10, places=7).map(float) | st.integers(-(2**60), 2**60).map(float))
+@example(0.0)
+@example(-0.0)
+@example(1e-3)
+@example(0.0009999999)
+@example(999999999.9999999)
+@example(1e9)
+@example(0.1 + 0.2)
+@example(5e-324)
+def test_a_number_has_the_digits_it_has_elsewhere(number: float) -> None:
+    """Short decimals are written without orjson, and as it would."""
+    for code, form in ((5, "<d"), (4, "<f")):
+        with suppress(OverflowError):  # of what is no 4 bytes
+            data = b"\0" + pack(form, number)
+            rows = [(None, unpack(form, data[1:]))]
+
+            assert (as_json(rows, []), 1) == json_of([Storage(code, len(data) - 1)], "insert", data, [])
+
+
+def written(value: object, alone: int) -> tuple[bytes, int]:
+    """A row of one column, whose function decodes it to that value."""
+    reader = _native.Reader([("sized", 1, 0, lambda _: value)])
+    got: tuple[bytes, int] = _native.json_rows(None, reader, bytes([alone]), b"\0\0", 0, 2)
+    return got
+
+
+@pytest.mark.parametrize(
+    ("value", "alone"), [(1 << 64, 0), (-(1 << 63) - 1, 0), ("\ud800", 0), (1.5, 0), (True, 0), ([], 0), ("a", 1), (1, 1)], ids=repr
+)
+def test_what_is_no_json_is_left_to_other_code(value: object, alone: int) -> None:
+    """Wide integers, halves of pairs, what is no value, text where only bytes may be: nothing is written in another form."""
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+        written(value, alone)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [((1 << 64) - 1, b"18446744073709551615"), (-(1 << 63), b"-9223372036854775808"), (None, b"null"), (b"a", b'"YQ=="'), ("a", b'"a"')],
+    ids=repr,
+)
+def test_what_a_function_decodes_is_written_by_its_type(value: object, shown: bytes) -> None:
+    """The ends of 64 bits, NULL, bytes, text."""
+    assert (b"[[null,[%b]]]" % shown, 1) == written(value, int(isinstance(value, bytes)))
+
+
+@pytest.mark.parametrize("alone", [b"", b"\0\0"])
+def test_a_byte_for_each_column_is_asked_for(alone: bytes) -> None:
+    """No column is looked up behind the end."""
+    with pytest.raises(ValueError, match="a byte for each column"):
+        _native.json_rows(None, _native.Reader([("year", 0, 0, None)]), alone, b"\0\1", 0, 2)
+
+
+@pytest.mark.parametrize("arguments", [(b"", 0, 0), (bytes(12), 0, 0), (bytes(20), -1, 5), (bytes(20), 0, 8)], ids=repr)
+def test_headers_outside_of_their_block_are_not_counted(arguments: tuple[bytes, int, int]) -> None:
+    """The size of an event is read inside the block alone."""
+    with pytest.raises(ValueError, match="outside"):
+        _native.hops(*arguments)
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 80), max_size=6), st.integers(0, 220), st.integers(-1, 220))
+def test_headers_are_counted_as_python_counts(data: bytes, sizes: list[int], start: int, last: int) -> None:
+    """As many, up to the same place."""
+    block, at = bytearray(data), 0
+    for size in sizes:
+        if at + 19 <= len(block):
+            pack_into("<4xB4xII", block, at, 2, size, 0)
+            at += size
+    last = min(last, len(block) - 13)
+
+    assert header_count.hops(bytes(block), start, last) == _native.hops(bytes(block), start, last)

@@ -15,7 +15,7 @@ import pytest
 
 import dblog_tasks
 from dblog_tasks import DblogError, MalformedLog, RowChanges
-from dblog_tasks.mysql import binlog, native, values
+from dblog_tasks.mysql import binlog, compiled, values
 from dblog_tasks.mysql.rows import COMPILED_MAX, RARE, RowReader, Storage
 from tests.examples import examples
 from tests.mysql import plain_rows
@@ -43,7 +43,7 @@ def _reader(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test of this file runs with the compiled readers and with the generated ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DBLOG_NATIVE", "1" if request.param == "compiled" else "0")
-        if request.param == "compiled" and not native.available():
+        if request.param == "compiled" and not compiled.extension():
             pytest.skip("installed without compiled code")
         yield
 
