@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
-from importlib.metadata import entry_points
 import logging
 from threading import Event as CancelEvent, Lock
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from dblog_tasks.errors import BackendExists, BackendNotFound, Cancelled, InvalidBackend, InvalidInput
 from dblog_tasks.event import Checkpoint, Event, Position, Source
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import Ledger
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 logger = logging.getLogger(__name__)
 STOP, SALVAGE = "stop", "salvage"
@@ -192,19 +194,24 @@ class DefaultRegistry(Registry):
         if not known and driver in BUILT_IN:
             self._adopt(import_module(BUILT_IN[driver]).backend)
         elif not known:
-            for found in entry_points(group="dblog_tasks.backends", name=driver):
+            for found in _installed().select(name=driver):
                 loaded = found.load()
                 self._adopt(loaded() if isinstance(loaded, type) else loaded)
         return super().get(driver)
 
     def drivers(self) -> list[str]:
         """Return the names of all drivers that can be opened, sorted."""
-        installed = {found.name for found in entry_points(group="dblog_tasks.backends")}
-        return sorted({*super().drivers(), *BUILT_IN, *installed})
+        return sorted({*super().drivers(), *BUILT_IN, *(found.name for found in _installed())})
 
     def _adopt(self, backend: Backend) -> None:
         with self._lock:
             self._backends.setdefault(backend.driver, backend)
+
+
+def _installed() -> EntryPoints:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - takes long to import, and built-in backends do not need it
+
+    return entry_points(group="dblog_tasks.backends")
 
 
 default_registry = DefaultRegistry()

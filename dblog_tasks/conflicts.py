@@ -21,12 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-import sqlite3
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from dblog_tasks.event import CommandChange, Event, JsonObject, Row, RowChanges, Table
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 SOFT, HARD = 1, 2
 NAMES = {SOFT: "soft", HARD: "hard"}
@@ -115,8 +118,6 @@ class ConflictSearch:
         self._steps, self._positions = steps, positions
         self._touched = KeyFilter()
         self._first: dict[str, int] = {}  # number of a table's first step
-        self._store = sqlite3.connect("")  # a temporary file of SQLite's own, kept in memory while small
-        self._store.executescript(_TOUCHED)
 
     def find(self, events: Iterable[Event]) -> Iterator[Conflict]:
         """Yield the conflicts in log order; `events` are all of the plan's tables, in log order, from the first step on."""
@@ -134,7 +135,16 @@ class ConflictSearch:
 
     def close(self) -> None:
         """Give the disk back."""
-        self._store.close()
+        if "_store" in self.__dict__:
+            self._store.close()
+
+    @cached_property
+    def _store(self) -> Connection:
+        import sqlite3  # noqa: PLC0415 - not every plan has later changes
+
+        store = sqlite3.connect("")  # a temporary file of SQLite's own, kept in memory while small
+        store.executescript(_TOUCHED)
+        return store
 
     # ---- first pass: the plan's keys
 

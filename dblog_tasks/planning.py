@@ -9,12 +9,10 @@ whoever makes them, so a part that is made twice is one part.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from glob import escape
-import multiprocessing
 import re
 from threading import Event as CancelEvent
 from typing import Any
@@ -401,8 +399,9 @@ def _parts(request: PlanRequest, files: Sequence[LogFile], jobs: int, cancel: Ca
     if jobs <= 1 or len(files) == 1:
         yield from (plan_file(request, file, files, cancel) for file in files)
         return
-    with ProcessPoolExecutor(min(jobs, len(files)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(plan_file, [request] * len(files), files, [files] * len(files))
+    from dblog_tasks.processes import in_processes  # noqa: PLC0415 - takes long to import
+
+    yield from in_processes(jobs, plan_file, [request] * len(files), files, [files] * len(files))
 
 
 def located(request: PlanRequest) -> PlanRequest:

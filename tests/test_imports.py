@@ -23,7 +23,7 @@ ORDER = (
     ("backend",),
     ("mysql", "redis"),
     ("recovery",),
-    ("part", "conflicts", "survey"),
+    ("part", "conflicts", "processes", "survey"),
     ("plan", "missing"),
     ("planning", "report", "inspection"),
     ("settings",),

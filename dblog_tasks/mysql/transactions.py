@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-import tempfile
 from typing import IO, TYPE_CHECKING, Any
 from weakref import finalize
 
@@ -165,6 +164,8 @@ class Group:
 
     def _spill(self) -> None:
         if self._spilled is None:
+            import tempfile  # noqa: PLC0415 - seldom needed
+
             self._spilled = tempfile.TemporaryFile(prefix="dblog-")  # noqa: SIM115 - lives as long as the group
             finalize(self, self._spilled.close)
             self._spilled_start = self._frames[0].start

@@ -1,11 +1,13 @@
 """Files and objects at any URL fsspec opens: which files a log is made of, their bytes, and whole files written safely.
 
 Law: the only package that opens a file or an object store. It knows file names and compression, nothing of what a log holds. No
-whole log is ever in memory, no secret in a URL, an error or a `LogFile`. fsspec is imported when a URL is first opened, the
-package of a store when that store is.
+whole log is ever in memory, no secret in a URL, an error or a `LogFile`. fsspec is imported when a URL of another
+machine is first opened, the package of a store when that store is.
 
     options.py      `K=V` as storage options; what looks like a secret
     failures.py     every failure of a store as one error
+    page.py         the links on a page of HTML
+    local.py        paths of this machine, without fsspec
     web.py          HTTP(S): ranges, versions, and listings of folders
     paths.py        a path in a store, and the text of its URL
     compression.py  gzip, zstd, xz and bzip2, bytes in, bytes out

@@ -1,10 +1,10 @@
-"""A URL and the store it is in, opened by fsspec, with bounds on the time it may take.
+"""A URL and the store it is in, opened by fsspec where it is not this machine, with bounds on the time it may take.
 
 Law: nobody else calls `url_to_fs`. Options named after a protocol are for its links alone (`s3.key`), all others for the last link of
 a chained URL: the store its bytes come from.
 
     URL                                  opened as
-    path, file://                        a path of this machine, without options
+    path, file://                        a path of this machine, without options (`local.py`)
     http(s)://                           with the option `query` after every URL asked for: that of a presigned URL, kept out of its text
     zip://, tar:// MEMBER::URL           a member, folder or glob in an archive at any URL
     simplecache::URL, filecache::URL …   as fsspec chains them
@@ -20,11 +20,11 @@ from urllib.parse import parse_qs
 
 from dblog_tasks.errors import InvalidInput, StorageError
 from dblog_tasks.storage.failures import reported
+from dblog_tasks.storage.local import PROTOCOLS as LOCAL, LocalFiles, is_local, path_of
 from dblog_tasks.storage.options import holds_secret
 from dblog_tasks.storage.paths import ARCHIVES, MEMORY_LOCK, Options, Place, protocol_of
 from dblog_tasks.storage.web import PROTOCOLS as WEB
 
-_LOCAL = frozenset({"file", "local"})
 _S3 = frozenset({"s3", "s3a"})
 # Seconds and attempts. botocore alone would try for minutes; s3fs repeats what botocore gave up (`_S3_REPEATS`).
 _S3_CONFIG: Options = {"connect_timeout": 5, "read_timeout": 20, "retries": {"mode": "standard", "total_max_attempts": 2}}
@@ -44,6 +44,8 @@ def place_of(url: str, options: Options) -> Place:
             hint = "leave out the question mark and what follows, and give that as the storage option query=env:VARIABLE"
         raise InvalidInput("a URL must not hold a password, key or signature", where=f"{protocol}://…", hint=hint)
     with reported("cannot be opened", url):
+        if is_local(url):
+            return Place(url, LocalFiles(), path_of(url), protocol, local=True, real={})
         return _opened(url, protocol, options)
 
 
@@ -59,7 +61,7 @@ def _opened(url: str, protocol: str, options: Options) -> Place:
         return _member(f"{protocol}://::{rest}" if first == protocol else url, protocol, options)
     if protocol in ARCHIVES:
         raise InvalidInput("an archive is named after its member", where=url, hint=f"write {protocol}://MEMBER::ARCHIVE")
-    local = protocol in _LOCAL and not rest
+    local = protocol in LOCAL and not rest
     fs, path = fsspec.core.url_to_fs(url, **({} if local else _options(url, options, known)))
     if protocol in _S3:
         fs.retries = _S3_REPEATS

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from html.parser import HTMLParser
 import re
 import time
 from typing import Any, NamedTuple
@@ -165,27 +164,15 @@ def entries(fs: Any, url: str) -> dict[str, dict[str, Any]]:
         answer.close()
     if len(page) > _PAGE_BYTES_MAX:
         raise StorageError(f"the page of this folder has more than {_PAGE_BYTES_MAX >> 20} MiB", where=folder, hint=NO_LISTING)
-    links = _Links()
-    links.feed(page.decode("utf-8", "replace"))
+    from dblog_tasks.storage.page import links_of  # noqa: PLC0415 - only who lists a folder of a server needs it
+
     found: dict[str, dict[str, Any]] = {}
-    for link in links.found:
+    for link in links_of(page.decode("utf-8", "replace")):
         name = _below(answer.url, link)
         if name:
             kind = "directory" if name.endswith("/") else "file"
             found[unquote(name.rstrip("/"))] = {"name": folder + name.rstrip("/"), "type": kind, "size": None}
     return found
-
-
-class _Links(HTMLParser):
-    """Collects where a page's links lead."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.found.extend(value for name, value in attrs if name == "href" and value)
 
 
 def _below(page: str, link: str) -> str:
