@@ -10,8 +10,8 @@
     a command         ran any command on its keys       hard: key changed (every argument counts as a key: better one too many)
 
 Three passes, none of which grows with plan or log: the plan's keys go into a filter; the events of its tables, from its first step
-to the end of the logs, are held against that, and the few that may meet it are kept in a temporary SQLite database; these are
-compared exactly with the plan's rows, which are read once more. Where no later change is kept there is no third pass.
+to the end of the logs, are held against that, and the few that may meet it are kept (`touches.py`); these are compared exactly with
+the plan's rows, which are read once more. Where no later change is kept there is no third pass.
 
 Keys of text are compared without case and trailing blanks, as most collations do: a conflict too many is looked at by a person, one
 too few is not. Rows of tables without a key are told by all their columns.
@@ -21,15 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import islice
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import orjson
 
 from dblog_tasks.event import CommandChange, Event, JsonObject, Row, RowChanges, Table
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
+from dblog_tasks.touches import KeyHashes, Later, Touch, Touches
 
 SOFT, HARD = 1, 2
 NAMES = {SOFT: "soft", HARD: "hard"}
@@ -37,15 +36,6 @@ COLUMN, GONE, REUSED, KEY = "column changed", "row gone", "key reused", "key cha
 KEYS_COUNTED_MAX = 100_000  # rows of a plan up to which distinct keys are counted
 _ALL_KEYS = frozenset({"flushall", "flushdb", "swapdb"})  # commands on whole databases
 _KEYS = "keys"  # of all databases: a command may move one to another
-_TOUCHED = """
-    PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;
-    CREATE TABLE touched (name TEXT, key BLOB, at TEXT, kind TEXT, columns BLOB, severity INTEGER DEFAULT 0);
-    CREATE INDEX touched_key ON touched (name, key);
-    CREATE TABLE later (step INTEGER, name TEXT, old BLOB, new BLOB, shown BLOB, columns BLOB, event BLOB);
-"""
-
-_INSERT = "INSERT INTO touched (name, key, at, kind, columns) VALUES (?, ?, ?, ?, ?)"
-
 Step: TypeAlias = tuple[str, RowChanges | CommandChange]  # position and change, as the log has it
 
 
@@ -75,32 +65,6 @@ class Conflict:
         }
 
 
-class KeyFilter:
-    """Which keys may have been put in: never says no to one that was, seldom says yes to another. 8 MiB, whatever is put in."""
-
-    _BITS = 26
-
-    def __init__(self) -> None:
-        self._bytes = bytearray(1 << self._BITS - 3)
-        self.empty = True
-
-    def add(self, hashed: int) -> None:
-        """Put a key in, by its hash of 64 bits."""
-        self.empty = False
-        one, other = hashed & (1 << self._BITS) - 1, hashed >> self._BITS & (1 << self._BITS) - 1
-        self._bytes[one >> 3] |= 1 << (one & 7)
-        self._bytes[other >> 3] |= 1 << (other & 7)
-
-    def fill(self) -> None:
-        """Put every key in."""
-        self.empty = False
-        self._bytes = bytearray(b"\xff") * len(self._bytes)
-
-    def __contains__(self, hashed: int) -> bool:
-        one, other = hashed & (1 << self._BITS) - 1, hashed >> self._BITS & (1 << self._BITS) - 1
-        return bool(self._bytes[one >> 3] >> (one & 7) & self._bytes[other >> 3] >> (other & 7) & 1)
-
-
 class ConflictSearch:
     """The three passes.
 
@@ -116,18 +80,18 @@ class ConflictSearch:
         self.counts = {SOFT: 0, HARD: 0}
         self.keys: dict[str, int] = {}
         self._steps, self._positions = steps, positions
-        self._touched = KeyFilter()
+        self._touched, self._touches, self._later = KeyHashes(), Touches(), Later()
         self._first: dict[str, int] = {}  # number of a table's first step
 
     def find(self, events: Iterable[Event]) -> Iterator[Conflict]:
         """Yield the conflicts in log order; `events` are all of the plan's tables, in log order, from the first step on."""
         self._put_in()
-        suspects = KeyFilter()
-        self._store.executemany("INSERT INTO later VALUES (?, ?, ?, ?, ?, ?, ?)", self._may_meet(events, suspects))
+        suspects = KeyHashes()
+        for change in self._may_meet(events, suspects):
+            self._later.add(_dumped(change) + b"\n")
         if not suspects.empty:
             yield from self._meet(suspects)
-            counted = self._store.execute("SELECT severity, count(*) FROM touched WHERE severity > 0 GROUP BY severity")
-            self.counts |= dict(counted)
+            self.counts |= self._touches.counts()
 
     def count_keys(self) -> None:
         """Count the distinct keys alone, for a plan after which nothing can come."""
@@ -135,16 +99,8 @@ class ConflictSearch:
 
     def close(self) -> None:
         """Give the disk back."""
-        if "_store" in self.__dict__:
-            self._store.close()
-
-    @cached_property
-    def _store(self) -> Connection:
-        import sqlite3  # noqa: PLC0415 - not every plan has later changes
-
-        store = sqlite3.connect("")  # a temporary file of SQLite's own, kept in memory while small
-        store.executescript(_TOUCHED)
-        return store
+        self._touches.close()
+        self._later.close()
 
     # ---- first pass: the plan's keys
 
@@ -154,19 +110,19 @@ class ConflictSearch:
         for number, (_, change) in enumerate(self._steps()):
             name = _KEYS if isinstance(change, CommandChange) else name_of(change.table)
             self._first.setdefault(name, number)
-            hashes = list(_hashes(change))
+            hashes = _hashes(name, change)
             rows += len(hashes)
             if rows > KEYS_COUNTED_MAX:
                 distinct = None
             if distinct is not None:
                 distinct.setdefault(name, set()).update(hashes)
-            for hashed in hashes:
-                self._touched.add(hashed)
+            self._touched.update(hashes)
         self.keys = {name: len(found) for name, found in (distinct or {}).items()}
 
     # ---- second pass: what may meet them
 
-    def _may_meet(self, events: Iterable[Event], suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
+    def _may_meet(self, events: Iterable[Event], suspects: KeyHashes) -> Iterator[Sequence[Any]]:
+        """Yield what may meet the steps before it: their number, the table, the rows, and what is said of the event."""
         waiting = iter(self._positions())
         following = next(waiting, None)
         number = 0  # of steps so far
@@ -181,94 +137,88 @@ class ConflictSearch:
                 _note_statement(event, {name for name, first in self._first.items() if first < number}, self.unknown)
             elif operation is not None and self._first.get(".".join(event.table), number) < number:  # type: ignore[arg-type]
                 changes = _changes(event, self.unknown)
-                if changes is not None:
-                    yield from self._rows(event, changes, number, suspects)
+                rows = self._rows(changes, suspects) if changes is not None else ()
+                if changes is not None and rows:
+                    yield number, name_of(changes.table), rows, _later(event)
 
-    def _rows(self, event: Event, changes: RowChanges, number: int, suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
-        name, columns, touched = name_of(changes.table), key_of(changes.table), self._touched
+    def _rows(self, changes: RowChanges, suspects: KeyHashes) -> Sequence[Any]:
+        """Return the rows that may meet: their keys before and after, both as shown, and the columns an update changed."""
+        name, columns, touched, found = name_of(changes.table), key_of(changes.table), self._touched, []
+        hashed = _hashes_of(name, columns, [row for pair in changes.rows for row in pair if row is not None])
+        if not touched.any_of(hashed):
+            return ()
+        following = iter(hashed)
         for before, after in changes.rows:
-            old, new = (None if row is None else hash((name, *_key(columns, row))) for row in (before, after))
-            if (old is None or old not in touched) and (new is None or new not in touched):
-                continue
-            for hashed in {old, new} - {None}:
-                suspects.add(hashed)  # type: ignore[arg-type]
             rows = [row for row in (before, after) if row is not None]
-            yield (
-                number,
-                name,
-                None if before is None else _dumped(_key(columns, before)),
-                None if after is None else _dumped(_key(columns, after)),
-                _dumped([[row[column] for column in columns] for row in rows]),
-                None if before is None or after is None else _dumped(_changed(changes.table, before, after)),
-                _later(event),
-            )
+            hashes = [*islice(following, len(rows))]
+            if not touched.any_of(hashes):
+                continue
+            suspects.update(hashes)
+            old, new = (None if row is None else _text(_key(columns, row)) for row in (before, after))
+            changed = None if before is None or after is None else _changed(changes.table, before, after)
+            found.append((old, new, [[row[column] for column in columns] for row in rows], changed))
+        return found
 
-    def _command(self, event: Event, number: int, suspects: KeyFilter) -> Iterator[tuple[Any, ...]]:
+    def _command(self, event: Event, number: int, suspects: KeyHashes) -> Iterator[Sequence[Any]]:
         every = event.kind in _ALL_KEYS
         words = [word for word in ([] if every else event.body.arguments) if hash((_KEYS, word)) in self._touched]
         if every:
             suspects.fill()
-        for word in words:
-            suspects.add(hash((_KEYS, word)))
+        suspects.update(hash((_KEYS, word)) for word in words)
         if words or every:
-            shown = _dumped([f"db{event.body.database}", event.kind])
-            yield from ((number, _KEYS, word, None, shown, None, _later(event)) for word in (words or [None]))
+            shown = [f"db{event.body.database}", event.kind]
+            found: list[str | None] = [word.decode("latin-1") for word in words]
+            yield number, _KEYS, [(word, None, shown, None) for word in (found or [None])], _later(event)
 
     # ---- third pass: what does meet them
 
-    def _meet(self, suspects: KeyFilter) -> Iterator[Conflict]:
-        later = self._store.execute("SELECT * FROM later ORDER BY rowid")
-        coming = later.fetchone()
+    def _meet(self, suspects: KeyHashes) -> Iterator[Conflict]:
+        later = self._later.read()
+        coming = next(later, None)
         for number, (at, change) in enumerate(self._steps()):
             while coming is not None and coming[0] <= number:
                 yield from self._compare(*coming[1:])
-                coming = later.fetchone()
+                coming = next(later, None)
             if coming is None:
                 return
             self._remember(at, change, suspects)
         while coming is not None:
             yield from self._compare(*coming[1:])
-            coming = later.fetchone()
+            coming = next(later, None)
 
-    def _remember(self, at: str, change: RowChanges | CommandChange, suspects: KeyFilter) -> None:
+    def _remember(self, at: str, change: RowChanges | CommandChange, suspects: KeyHashes) -> None:
         """Keep what a step touches, where a later change may meet it."""
         if isinstance(change, CommandChange):
             words = [word for word in change.do[1:] if hash((_KEYS, word)) in suspects]
-            self._store.executemany(_INSERT, [(_KEYS, word, at, "command", b"[]") for word in words])
+            self._touches.add(_KEYS, at, [(word.decode("latin-1"), "command", ()) for word in words])
             return
         name = name_of(change.table)
-        found = [(key, kind, columns) for key, kind, columns in _touches(change) if hash((name, *key)) in suspects]
-        self._store.executemany(_INSERT, [(name, _dumped(key), at, kind, _dumped(columns)) for key, kind, columns in found])
+        if suspects.any_of(_hashes(name, change)):
+            found = [(key, kind, columns) for key, kind, columns in _touches(change) if hash((name, *key)) in suspects]
+            self._touches.add(name, at, [(_text(key), kind, columns) for key, kind, columns in found])
 
-    def _compare(
-        self, name: str, old: bytes | None, new: bytes | None, shown: bytes, columns: bytes | None, event: bytes
-    ) -> Iterator[Conflict]:
-        """Yield what a later change meets; `columns` are those an update changed."""
-        key, later = orjson.loads(shown), orjson.loads(event)
-        if name == _KEYS:
-            yield from self._meet_commands(old, key, later)
-            return
-        moved = old is None or new is None or old != new
-        changed = [] if columns is None else orjson.loads(columns)
-        for number, at, kind, expected in [] if old is None else self._find(name, old):
-            severity, what = _verdict(kind, changed, orjson.loads(expected), gone=moved)
-            if severity:
-                yield self._marked(number, Conflict(severity, what, name, key[0], changed, later, at))
-        for number, at, _, _ in self._find(name, new) if new is not None and moved else []:
-            yield self._marked(number, Conflict(HARD, REUSED, name, key[-1], [], later, at))
+    def _compare(self, name: str, rows: Sequence[Any], event: JsonObject) -> Iterator[Conflict]:
+        """Yield what the rows of a later change meet, each with its keys before and after, as shown, and the columns that changed."""
+        for old, new, key, columns in rows:
+            if name == _KEYS:
+                yield from self._meet_commands(old, key, event)
+                continue
+            moved = old is None or new is None or old != new
+            changed = columns or []
+            for touch in [] if old is None else self._touches.find(name, old):
+                severity, what = _verdict(touch.kind, changed, touch.columns, gone=moved)
+                if severity:
+                    yield self._marked(touch, Conflict(severity, what, name, key[0], changed, event, touch.at))
+            for touch in self._touches.find(name, new) if new is not None and moved else []:
+                yield self._marked(touch, Conflict(HARD, REUSED, name, key[-1], [], event, touch.at))
 
-    def _meet_commands(self, word: bytes | None, shown: Sequence[str], later: JsonObject) -> Iterator[Conflict]:
-        query = "SELECT rowid, at, key FROM touched WHERE name = ? AND key = coalesce(?, key)"
-        for number, at, key in self._store.execute(query, (_KEYS, word)).fetchall():
-            text = key.decode("utf-8", "backslashreplace")
-            yield self._marked(number, Conflict(HARD, KEY, shown[0], [text], shown[1:], later, at))
+    def _meet_commands(self, word: str | None, shown: Sequence[str], event: JsonObject) -> Iterator[Conflict]:
+        for touch in self._touches.all_of(_KEYS) if word is None else self._touches.find(_KEYS, word):
+            text = touch.key.encode("latin-1").decode("utf-8", "backslashreplace")
+            yield self._marked(touch, Conflict(HARD, KEY, shown[0], [text], shown[1:], event, touch.at))
 
-    def _find(self, name: str, key: bytes) -> list[tuple[int, str, str, bytes]]:
-        query = "SELECT rowid, at, kind, columns FROM touched WHERE name = ? AND key = ?"
-        return self._store.execute(query, (name, key)).fetchall()
-
-    def _marked(self, number: int, conflict: Conflict) -> Conflict:
-        self._store.execute("UPDATE touched SET severity = max(severity, ?) WHERE rowid = ?", (conflict.severity, number))
+    def _marked(self, touch: Touch, conflict: Conflict) -> Conflict:
+        self._touches.mark(touch, conflict.severity)
         return conflict
 
 
@@ -299,21 +249,33 @@ def _touches(changes: RowChanges) -> Iterator[tuple[tuple[Any, ...], str, Sequen
             yield old, "delete", ()
 
 
-def _hashes(change: RowChanges | CommandChange) -> Iterator[int]:
-    """Yield the hash of each key that a step touches."""
+def _hashes(name: str, change: RowChanges | CommandChange) -> list[int]:
+    """Return the hash of each key that a step touches."""
     if isinstance(change, CommandChange):
-        yield from (hash((_KEYS, word)) for word in change.do[1:])
-        return
-    name, columns = name_of(change.table), key_of(change.table)
+        return [hash((_KEYS, word)) for word in change.do[1:]]
+    columns = key_of(change.table)
+    key = itemgetter(*columns) if columns else len
+    rows = [after for _, after in change.rows if after is not None]
     for before, after in change.rows:
-        if after is not None:
-            yield hash((name, *_key(columns, after)))
-        if before is not None and (after is None or any(before[column] != after[column] for column in columns)):
-            yield hash((name, *_key(columns, before)))
+        if before is not None and (after is None or key(before) != key(after)):
+            rows.append(before)
+    return _hashes_of(name, columns, rows)
+
+
+def _hashes_of(name: str, columns: Sequence[int], rows: Sequence[Row]) -> list[int]:
+    """Return the hash of each row's key: most keys are of one column."""
+    if len(columns) != 1:
+        return [hash((name, *_key(columns, row))) for row in rows]
+    values = [row[columns[0]] for row in rows]
+    return [hash((name, value.casefold().rstrip(" ") if isinstance(value, str) else value)) for value in values]
 
 
 def _dumped(value: Any) -> bytes:
     return orjson.dumps(value, default=_plain)
+
+
+def _text(key: Sequence[Any]) -> str:
+    return _dumped(key).decode()
 
 
 def _plain(value: Any) -> str:
@@ -324,17 +286,15 @@ def _changed(table: Table, before: Row, after: Row) -> list[str]:
     return [column.name for column, old, new in zip(table.columns, before, after, strict=True) if old != new]
 
 
-def _later(event: Event) -> bytes:
+def _later(event: Event) -> JsonObject:
     """What a conflict says of the later event."""
     info = getattr(event, "transaction_info", None)
-    return orjson.dumps(
-        {
-            "at": event.position.value,
-            "time": event.time.isoformat() if event.time else None,
-            "transaction": event.transaction,
-            "statement": info.statements[0] if info and info.statements else None,
-        }
-    )
+    return {
+        "at": event.position.value,
+        "time": event.time.isoformat() if event.time else None,
+        "transaction": event.transaction,
+        "statement": info.statements[0] if info and info.statements else None,
+    }
 
 
 def _note_statement(event: Event, tables: set[str], unknown: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 import pytest
 
+from dblog_tasks import touches
 from dblog_tasks.conflicts import HARD, SOFT, Conflict, ConflictSearch, Step
 from dblog_tasks.event import Column, Omission, Position, RowChanges, RowPair, Table
 
@@ -115,3 +116,36 @@ def test_a_change_to_another_key_is_never_a_conflict(undone: Any, later: Any) ->
         assert [] == found([undone], [later])
     elif later[0][0] == undone[1][0]:
         assert found([undone], [later])
+
+
+changes = st.one_of(
+    st.tuples(st.none(), rows),
+    st.tuples(rows, st.none()),
+    st.tuples(rows, rows),
+)
+tables = st.sampled_from([TABLE, KEYLESS, Table("s", "u", TABLE.columns, (2, 0))])
+steps = st.lists(st.tuples(st.booleans(), tables, st.lists(changes, min_size=1, max_size=4)), max_size=9)
+
+
+@given(log=steps)
+def test_what_is_kept_on_disk_gives_what_is_kept_in_memory(log: Any) -> None:
+    """Limits of memory change nothing but where things are kept."""
+    events = [
+        Made(Position("", f"log:{at}"), RowChanges(table, pairs), table=(table.schema, table.name))
+        for at, (_, table, pairs) in enumerate(log)
+    ]
+    undone = [(event.position.value, event.body) for event, (is_step, _, _) in zip(events, log, strict=True) if is_step]
+
+    def outcome() -> Any:
+        search = ConflictSearch(lambda: undone, lambda: [at for at, _ in undone])
+        try:
+            return list(search.find(events)), search.counts, search.keys, search.unknown  # type: ignore[arg-type]
+        finally:
+            search.close()
+
+    in_memory = outcome()
+    for limits in ({"HASHES_MAX": 0}, {"TOUCHES_MAX": 0}, {"DEEDS_MAX": 0}, {"LATER_BYTES_MAX": 1}, {"HASHES_MAX": 3, "TOUCHES_MAX": 4}):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, limit in limits.items():
+                patch.setattr(touches, name, limit)
+            assert in_memory == outcome()
