@@ -23,7 +23,7 @@ check: environment ## format, lint, types, direction of imports
 	$(RUN)mypy $(wildcard dblog_tasks flows deployments benchmarks tests)
 	$(RUN)python -m pytest -q tests/test_imports.py
 
-bench: environment ## measure decoding
+bench: environment ## measure against real peers, ratios only; ARGS="--megabytes 24 --pairs 3" for a quick look
 	$(RUN)python -m benchmarks $(ARGS)
 
 soak: environment ## fuzz every parser for MINUTES=60 (prints seeds, keeps failing inputs in fuzz-failures), then long property tests

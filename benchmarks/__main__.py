@@ -2,166 +2,142 @@
 
     python -m benchmarks [--megabytes N] [--pairs N] [--keep FOLDER]
 
-Each task runs ours and the peer in turn (A B A B …) as whole processes; printed is the median of peer / ours for CPU (user and
-system) and wall time: above 1 ours is faster. Seconds are not printed: on a shared machine they mean nothing.
+    figure           is
+    CPU              seconds of user and system of the peer / ours, the median over pairs of runs that take turns (A B A B …)
+    wall             the same by the clock
+    [min-max]        the smallest and the biggest of the pairs: how far the machine's other work reaches
+    floor            the ratio asked for, and whether the median of CPU reaches it; of two processes, the median of wall
+    peak memory      the biggest resident set of our processes, at N megabytes of log and at four times as many (the same closed log
+                     four times, as a series), and how much bigger the second is
+
+Above 1 ours takes less. Seconds are not printed: on a shared machine they mean nothing. What is measured are whole processes, their
+start included, as people run them: `dblog plan`, then `dblog show --as sql`, which writes the undo with its guards, are two.
+The output of ours and peers goes to a file alike; a plan, which the peers do not write, is written to disk besides. Both verify
+the checksum of every event, but for mysql-replication, which cannot; of that only the client is counted in CPU, not the
+server it reads from. Our modules are compiled once before, as they are when the package is installed.
+
+Conflicts: ours searches the second half of the log for later changes of the rows it undoes; the peer only undoes the first half.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import os
 from pathlib import Path
-import random
 import shutil
-from statistics import median
-import subprocess
 import sys
 import tempfile
-import time
-from typing import NamedTuple
 
+from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series
+from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, run
 from tests.live.servers import MariaDB, mariadb_server
 
-NARROW = "CREATE TABLE narrow (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) NOT NULL)"
-RARE = "CREATE TABLE rare (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40))"
-WIDE_TYPES = (
-    "INT NOT NULL", "INT", "BIGINT UNSIGNED", "SMALLINT", "TINYINT NOT NULL", "DECIMAL(12,2) NOT NULL", "DECIMAL(20,6)", "DOUBLE", "FLOAT",
-    "DATE", "DATETIME", "DATETIME(6)", "TIMESTAMP NULL", "TIME", "YEAR", "VARCHAR(20)", "VARCHAR(300)", "CHAR(12)", "TEXT", "BLOB",
-    "ENUM('a','b','c')", "SET('x','y','z')", "BIT(9)", "BINARY(8)", "VARBINARY(20)", "INT", "BIGINT", "VARCHAR(40)", "DATETIME(3)",
-)  # fmt: skip
-WIDE = f"CREATE TABLE wide (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, {', '.join(f'c{n} {kind}' for n, kind in enumerate(WIDE_TYPES))})"
+SERIES = 4  # times a log stands in the series for memory
+MEMORY_MAX = 100 << 20
+GROWTH_MAX = 1.1  # of memory, where the log is that many times as long
+DECODING_FLOOR, RARE_FLOOR, JOBS_FLOOR = 15, 3, 1.5
+FLOORS = {"narrow": (2, 1.4), "wide": (1.2, 1)}  # of a plan alone, and with show
+PEER = ("mariadb-binlog", "--no-defaults", "--verify-binlog-checksum")
+FLASHBACK = (*PEER, "--flashback", "-v")
 
 
-class Cost(NamedTuple):
-    """What a process took, in seconds."""
+class Bench:
+    """The comparisons over one log of each kind, and where they write."""
 
-    cpu: float
-    wall: float
+    def __init__(self, folder: Path, server: MariaDB, logs: dict[str, Path]) -> None:
+        self.logs = logs
+        self.output = folder / "output"
+        self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self.environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+        self._folder, self._server, self._out = folder, server, folder / "out"
+        self._series: dict[tuple[str, int], Path] = {}
+
+    def warm(self) -> None:
+        """Have our modules compiled."""
+        for commands in (self._plan_and_show(self.logs["narrow"], "--table", "perf.rare"), [self._job("decode", self.logs["narrow"])]):
+            self._clean()
+            run(commands, self.output, self.environment)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield all comparisons."""
+        for kind in KINDS:
+            yield from self._undo_tasks(kind)
+            yield from self._decoding_tasks(kind)
+            yield self._conflicts_task(kind)
+        yield from self._header_index_tasks()
+        yield from map(self._jobs_task, KINDS)
+
+    def _undo_tasks(self, kind: str) -> Iterator[Task]:
+        log, (plan_floor, show_floor) = self.logs[kind], FLOORS[kind]
+        plan, flashback = self._plan(log), [*FLASHBACK, str(log)]
+        yield self._task(f"{kind}: plan / mariadb-binlog --flashback -v", [plan], flashback, plan_floor)
+        yield self._task(f"{kind}: plan / mariadb-binlog --flashback", [plan], [*PEER, "--flashback", str(log)])
+        yield self._task(f"{kind}: plan, show --as sql / --flashback -v", self._plan_and_show(log), flashback, show_floor)
+        rare = self._plan_and_show(log, "--table", "perf.rare")
+        yield self._task(f"{kind}: rare table / --flashback -v -d -T", rare, [*FLASHBACK, "-d", "perf", "-T", "rare", str(log)], RARE_FLOOR)
+
+    def _decoding_tasks(self, kind: str) -> Iterator[Task]:
+        log = self.logs[kind]
+        rows = [*PEER, "-v", "--base64-output=decode-rows", str(log)]
+        yield self._task(f"{kind}: decoding / mariadb-binlog -v", [self._job("decode", log)], rows)
+        peer = self._job("peer", self._server.socket, log.name, log.stat().st_size)
+        yield self._task(f"{kind}: plan / mysql-replication decoding alone", [self._plan(log)], peer, DECODING_FLOOR)
+
+    def _conflicts_task(self, kind: str) -> Task:
+        log = self.logs[kind]
+        stop = middle(log)
+        plan = self._plan(log, "--table", f"perf.{kind}", "--stop", f"{log.name}:{stop}")
+        peer = [*FLASHBACK, "-d", "perf", "-T", kind, f"--stop-position={stop}", str(log)]
+        return self._task(f"{kind}: first half, conflicts in the second / --flashback -v", [plan], peer)
+
+    def _header_index_tasks(self) -> Iterator[Task]:
+        """Yield the comparisons of a second planning with the header index of the logs: none yet."""
+        yield from ()
+
+    def _jobs_task(self, kind: str) -> Task:
+        two = str(self._series_of(kind, 2))
+        ours, peer = self._plan(two, "--jobs", "2"), self._plan(two, "--jobs", "1")
+        return self._task(f"{kind}: plan of two files, --jobs 2 / --jobs 1", [ours], peer, JOBS_FLOOR, by_wall=True)
+
+    def memory(self) -> Iterator[str]:
+        """Yield a line for each kind and verb with the peak memory at one length of log and at another."""
+        for kind in KINDS:
+            peaks: dict[str, list[float]] = {"plan": [], "show --as sql": []}
+            for log in (self.logs[kind], self._series_of(kind, SERIES)):
+                self._clean()
+                for verb, command in zip(peaks, self._plan_and_show(log), strict=True):
+                    peaks[verb].append(run([command], self.output, self.environment).memory)
+            for verb, (one, more) in peaks.items():
+                fits = max(one, more) < MEMORY_MAX and more < one * GROWTH_MAX
+                name = f"{kind}: peak memory of {verb}, log and {SERIES} times as long"
+                shown = f"{one / (1 << 20):6.0f} MB {more / (1 << 20):6.0f} MB, x{more / one:.2f}"
+                yield f"{name:{NAME_WIDTH}} {shown} (below {MEMORY_MAX >> 20} MB, x{GROWTH_MAX}) {'pass' if fits else 'below'}"
+
+    def _task(self, name: str, ours: Sequence[Command], peer: Command, floor: float | None = None, *, by_wall: bool = False) -> Task:
+        return Task(name, ours, [peer], floor, by_wall, self._clean)
+
+    def _clean(self) -> None:
+        shutil.rmtree(self._out, ignore_errors=True)
+
+    def _plan(self, log: object, *options: str) -> Command:
+        return [_dblog(), "plan", str(log), "--driver", "mysql", "--out", str(self._out), *options]
+
+    def _plan_and_show(self, log: object, *options: str) -> Sequence[Command]:
+        return [self._plan(log, *options), [_dblog(), "show", str(self._out), "--as", "sql"]]
+
+    def _job(self, name: str, *arguments: object) -> Command:
+        return [sys.executable, "-m", "benchmarks.ours", name, *map(str, arguments)]
+
+    def _series_of(self, kind: str, members: int) -> Path:
+        if (kind, members) not in self._series:
+            self._series[kind, members] = series(self.logs[kind], self._folder / f"{kind}-{members}", members)
+        return self._series[kind, members]
 
 
-class Task(NamedTuple):
-    """One comparison: both commands do the same job on the same files."""
-
-    name: str
-    ours: Sequence[str]
-    peer: Sequence[str]
-    clean: Callable[[], None] = lambda: None
-
-
-def fill(server: MariaDB, megabytes: int) -> None:
-    """Write about that many megabytes of changes to each of the two tables, and a few to a third."""
-    chance = random.Random(1)  # noqa: S311 - the same data each time
-    server.sql("CREATE DATABASE perf")
-    for table, definition in (("narrow", NARROW), ("wide", WIDE)):
-        server.sql(f"{definition}; {RARE.replace('TABLE', 'TABLE IF NOT EXISTS')}; FLUSH BINARY LOGS", "perf")
-        written = 0
-        while written < megabytes << 20:
-            rows = 100
-            values = [narrow_row(chance) if table == "narrow" else wide_row(chance) for _ in range(rows)]
-            columns = "k, c, pad" if table == "narrow" else ", ".join(f"c{n}" for n in range(len(WIDE_TYPES)))
-            batch = [f"INSERT INTO {table} ({columns}) VALUES {', '.join(values)}"] * 40
-            change = f"UPDATE {table} SET {'k = k + 1' if table == 'narrow' else 'c0 = c0 + 1'} ORDER BY id DESC LIMIT 1200"
-            server.sql(
-                ";\n".join([*batch, change, f"DELETE FROM {table} ORDER BY id LIMIT 900", "INSERT INTO rare (note) VALUES ('seldom')"]),
-                "perf",
-            )
-            written = size_of(server)
-    server.rotate()
-
-
-def size_of(server: MariaDB) -> int:
-    """Return the size of the log in use."""
-    return server.binlogs()[-1].stat().st_size
-
-
-def narrow_row(chance: random.Random) -> str:
-    """Return a row as sysbench has it."""
-    digits = "-".join(f"{chance.randrange(10**11):011}" for _ in range(10))
-    return f"({chance.randrange(10**6)}, '{digits}', '{digits[:59]}')"
-
-
-def wide_row(chance: random.Random) -> str:
-    """Return a row of many types, a tenth of its values NULL where that is allowed."""
-    number, text = chance.randrange(100), "t" * chance.randrange(1, 8)
-    samples = {
-        "INT": number, "BIGINT": number * 10**9, "SMALLINT": number, "TINYINT": number % 100, "DECIMAL": f"{number}.25",
-        "DOUBLE": f"{number}.125e0", "FLOAT": f"{number}.5", "DATE": "'2026-01-17'",
-        "DATETIME": f"'2026-01-{number % 28 + 1:02} 10:11:{number % 60:02}.123456'",
-        "TIMESTAMP": f"'2026-02-{number % 28 + 1:02} 01:02:03'", "TIME": f"'{number}:01:02'", "YEAR": 2000 + number,
-        "ENUM": f"'{'abc'[number % 3]}'",
-        "SET": "'x,z'", "BIT": number, "BINARY": f"X'{number:02}ff'", "VARBINARY": f"X'{number:02}00ff'", "BLOB": f"X'{'ab' * 40}'",
-    }  # fmt: skip
-    values = []
-    for kind in WIDE_TYPES:
-        name = kind.split("(")[0].split(" ")[0]
-        missing = "NOT NULL" not in kind and chance.random() < 0.1
-        values.append("NULL" if missing else str(samples.get(name, f"'{text} {number}'")))
-    return f"({', '.join(values)})"
-
-
-def run(command: Sequence[str]) -> Cost:
-    """Run a command to its end, its output thrown away; return what it and its children took."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 3):
-        raise SystemExit(f"{' '.join(command)}: {process.stderr.read().decode() if process.stderr else ''}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start)
-
-
-def ratios(task: Task, pairs: int) -> str:
-    """Return a line with the medians of peer / ours over pairs of runs."""
-    found = []
-    for _ in range(pairs):
-        task.clean()
-        ours, peer = run(task.ours), run(task.peer)
-        found.append((peer.cpu / ours.cpu, peer.wall / ours.wall))
-    cpu, wall = (sorted(values) for values in zip(*found, strict=True))
-    return f"{task.name:58} {median(cpu):6.2f} [{cpu[0]:.2f}-{cpu[-1]:.2f}] {median(wall):6.2f} [{wall[0]:.2f}-{wall[-1]:.2f}]"
-
-
-def tasks(folder: Path, server: MariaDB) -> Iterator[Task]:
-    """Yield the comparisons: decoding, undo, undo of one seldom table, for both kinds of rows."""
-    logs = server.binlogs()
-    files = {"narrow": max(logs, key=lambda path: path.stat().st_size if b"narrow" in path.read_bytes()[:200_000] else 0)}
-    files["wide"] = max((path for path in logs if path != files["narrow"]), key=lambda path: path.stat().st_size)
-    python = [sys.executable, "-m", "benchmarks.ours"]
-    out = folder / "out"
-
-    def clean() -> None:
-        shutil.rmtree(out, ignore_errors=True)
-
-    for name, log in files.items():
-        size = log.stat().st_size >> 20
-        yield Task(
-            f"decode {name} {size} MB / mariadb-binlog -v",
-            [*python, "decode", str(log)],
-            ["mariadb-binlog", "--no-defaults", "-v", "--base64-output=decode-rows", str(log)],
-        )
-        yield Task(
-            f"undo SQL {name} / mariadb-binlog --flashback",
-            [*python, "undo", str(log)],
-            ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)],
-        )
-        yield Task(
-            f"plan and show --as sql {name} / mariadb-binlog --flashback",
-            [*python, "plan", str(log), str(out)],
-            ["mariadb-binlog", "--no-defaults", "--flashback", "-v", str(log)],
-            clean,
-        )
-        yield Task(
-            f"undo of a seldom table {name} / mariadb-binlog --flashback",
-            [*python, "undo", str(log), "perf.rare"],
-            ["mariadb-binlog", "--no-defaults", "--flashback", "-v", "-d", "perf", "-T", "rare", str(log)],
-        )
-        yield Task(
-            f"decode {name} / mysql-replication",
-            [*python, "decode", str(log)],
-            [*python, "peer", str(server.socket), log.name, str(log.stat().st_size)],
-        )
+def _dblog() -> str:
+    return str(Path(sys.executable).with_name("dblog"))
 
 
 @contextmanager
@@ -179,15 +155,19 @@ def workplace(keep: str | None) -> Iterator[Path]:
 def main() -> None:
     """Make the logs, run the comparisons, print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=24, help="of log, for each kind of rows")
-    parser.add_argument("--pairs", type=int, default=3, help="runs of each command")
-    parser.add_argument("--keep", help="folder that stays")
+    parser.add_argument("--megabytes", type=int, default=256, help="of log, for each kind of rows")
+    parser.add_argument("--pairs", type=int, default=5, help="runs of each command")
+    parser.add_argument("--keep", help="folder that stays; a new one")
     options = parser.parse_args()
-    with workplace(options.keep) as folder, mariadb_server("--max-binlog-size=1G", "--log-bin-compress=OFF") as server:
-        fill(server, options.megabytes)
-        print(f"{'peer / ours, above 1 ours is faster':58} {'CPU':>6} [min-max] {'wall':>7} [min-max]")
-        for task in tasks(folder, server):
-            print(ratios(task, options.pairs), flush=True)
+    with workplace(options.keep) as folder, mariadb_server(*SERVER_OPTIONS) as server:
+        bench = Bench(folder, server, fill(server, options.megabytes))
+        sizes = ", ".join(f"{kind} {log.stat().st_size >> 20} MB" for kind, log in bench.logs.items())
+        print(f"{sizes}; {options.pairs} pairs", *heading(), sep="\n", flush=True)
+        bench.warm()
+        for task in bench.tasks():
+            print(compared(task, options.pairs, bench.output, bench.environment), flush=True)
+        for line in bench.memory():
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

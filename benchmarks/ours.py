@@ -1,15 +1,12 @@
-"""The jobs that are measured, each run as a process: `python -m benchmarks.ours JOB LOG …`."""
+"""Jobs for which there is no command, each run as a process: `python -m benchmarks.ours JOB LOG …`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 import sys
 from typing import Any
 
 import dblog_tasks
-from dblog_tasks.cli import run
-from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 
 
 def decode(log: str) -> None:
@@ -21,21 +18,6 @@ def decode(log: str) -> None:
             if event.operation and event.omission is None:
                 rows += len(event.body.rows)
     print(rows)
-
-
-def undo(log: str, table: str = "") -> None:
-    """Write the undo of a log as SQL, in log order: what a plan's steps cost without the plan."""
-    selection = (dblog_tasks.by_table(table),) if table else ()
-    with dblog_tasks.open("mysql", path=log, selection=selection) as decoder:
-        steps = ((TransactionInfo(step.checkpoint.position.value), step.operation) for step in dblog_tasks.recovery_plan(decoder))
-        for piece in undo_script(steps):
-            sys.stdout.write(piece)
-
-
-def plan(log: str, out: str) -> None:
-    """Make a plan and show it as SQL."""
-    run(["plan", log, "--driver", "mysql", "--out", out])
-    run(["show", out, "--as", "sql"])
 
 
 def peer(socket: str, log: str, end: str) -> None:
@@ -59,8 +41,7 @@ def peer(socket: str, log: str, end: str) -> None:
     print(rows)
 
 
-JOBS: Mapping[str, Callable[..., None]] = {"decode": decode, "undo": undo, "plan": plan, "peer": peer}
+JOBS: Mapping[str, Callable[..., None]] = {"decode": decode, "peer": peer}
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     JOBS[sys.argv[1]](*sys.argv[2:])
