@@ -28,7 +28,7 @@ bench: environment ## measure against real peers, ratios only; ARGS="--megabytes
 
 soak: environment ## fuzz every parser for MINUTES=60 (prints seeds, keeps failing inputs in fuzz-failures), then long property tests
 	$(RUN)python -m tests.fuzz.soak $(or $(MINUTES),60)
-	DBLOG_EXAMPLES=30 $(RUN)python -m pytest -q -m "hypothesis and not live and not flow" --timeout 3600
+	DBLOG_EXAMPLES=10 $(RUN)python -m pytest -q -m "hypothesis and not live and not flow" --timeout 3600
 
 corpus: environment servers ## make tests/corpus again on a real MariaDB
 	$(RUN)python tests/corpus/make.py
