@@ -12,7 +12,7 @@ import gc
 from io import TextIOWrapper
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 import orjson
@@ -23,12 +23,7 @@ from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChang
 from dblog_tasks.filters import Predicate
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
-from dblog_tasks.recovery import RecoveryStep
 
-if TYPE_CHECKING:
-    from dblog_tasks.mysql.sql import TransactionInfo
-
-STATEMENT_MAX = 120  # characters of a statement above its undo
 DONE, USAGE, INCOMPLETE, DIFFERS, INTERRUPTED = 0, 1, 3, 5, 130
 
 app = App(
@@ -186,8 +181,17 @@ def show(
     """
     found = read_plan(url, _store(storage_options, url))
     for piece in SHOWN[as_](found, mask):
-        sys.stdout.write(piece)
+        _print_piece(piece)
     return DONE
+
+
+def _print_piece(piece: str | bytes) -> None:
+    """Print text; UTF-8 goes past the text layer, behind what that holds."""
+    if isinstance(piece, str):
+        sys.stdout.write(piece)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(piece)
 
 
 def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one signature for all
@@ -202,23 +206,11 @@ def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
     yield orjson.dumps(plan_json(found), option=orjson.OPT_INDENT_2).decode() + "\n"
 
 
-def _sql(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
-    from dblog_tasks.mysql.sql import undo_script  # noqa: PLC0415
+def _sql(found: Plan, mask: bool) -> Iterator[bytes]:  # noqa: FBT001
+    from dblog_tasks.mysql.sql import plan_script  # noqa: PLC0415
 
     _check_driver(found, "mysql", "sql")
-    steps = ((_transaction_info(step), step.operation) for step in found.steps())
-    return undo_script(steps, header=_header(found))
-
-
-def _transaction_info(step: RecoveryStep) -> TransactionInfo:
-    from dblog_tasks.mysql.sql import TransactionInfo  # noqa: PLC0415
-
-    transaction = step.transaction
-    if transaction is None:
-        return TransactionInfo(step.checkpoint.position.value)
-    committed = f"committed {transaction.time.isoformat()}" if transaction.time else ""
-    said = " ".join(transaction.statements[0].split())[:STATEMENT_MAX] if transaction.statements else ""
-    return TransactionInfo(transaction.id, "; ".join(part for part in (committed, transaction.start.value, said) if part))
+    return plan_script(found.stored_segments(), header=_header(found))
 
 
 def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
@@ -229,7 +221,12 @@ def _redis(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
     return (line + "\n" for line in undo_text(steps))
 
 
-SHOWN: Mapping[str, Callable[[Plan, bool], Iterator[str]]] = {"summary": _summary, "json": _json, "sql": _sql, "redis": _redis}
+SHOWN: Mapping[str, Callable[[Plan, bool], Iterator[str] | Iterator[bytes]]] = {
+    "summary": _summary,
+    "json": _json,
+    "sql": _sql,
+    "redis": _redis,
+}
 
 
 def _check_driver(found: Plan, driver: str, form: str) -> None:

@@ -29,10 +29,12 @@ from __future__ import annotations
 from binascii import a2b_base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
-from typing import Any
+import re
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 import zstandard
@@ -48,6 +50,7 @@ from dblog_tasks.recovery import RecoveryStep
 FORMAT = "dblog-plan/2"
 MANIFEST = "manifest.json"
 MANIFEST_MAX = 64 << 20
+TABLES_MAX = 1000  # kept, of those that segments have in common
 
 
 def _transaction(value: Mapping[str, Any], driver: str) -> Transaction:
@@ -224,23 +227,37 @@ class Plan:
         return map(orjson.loads, self._raw_lines(segment))
 
     def _raw_lines(self, segment: Segment) -> list[bytes]:
+        return self._read(segment).splitlines()
+
+    def _read(self, segment: Segment) -> bytes:
         where = storage.join(self.url, segment.name)
         if not storage.exists(where, self.storage_options):
             raise MalformedPlan("a segment of the plan is missing", where=where, hint="make the plan again")
         data = storage.read_file(where, self.storage_options)
         try:
             with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-                lines = reader.read(segment.size + 1)
+                lines: bytes = reader.read(segment.size + 1)
         except zstandard.ZstdError as error:
             raise MalformedPlan(f"the segment cannot be unpacked: {error}", where=where) from None
         if hashlib.sha256(lines).hexdigest() != segment.sha256:
             raise MalformedPlan("the segment is not the one the manifest names", where=where, hint="make the plan again")
-        return lines.splitlines()
+        return lines
 
     def steps(self) -> Iterator[RecoveryStep]:
         """Yield the steps newest first, each reversed: ready to be replayed in this order."""
         for segment in reversed(self.segments(STEPS)):
             yield from reversed(list(self.steps_of(segment)))
+
+    def stored_segments(self) -> Iterator[StoredSegment]:
+        """Yield the segments of steps, newest first, as they are stored."""
+        segments = iter(reversed(self.segments(STEPS)))
+        known: dict[bytes, Table] = {}
+        with ThreadPoolExecutor(1, thread_name_prefix="dblog-segment") as beside:  # the next one is read while this one is used
+            following = beside.submit(self._read, first) if (first := next(segments, None)) else None
+            while following is not None:
+                data = following.result()
+                following = beside.submit(self._read, segment) if (segment := next(segments, None)) else None
+                yield _stored(data, known) or _read_already(list(self._steps_in(data)))
 
     def positions(self) -> Iterator[str]:
         """Yield the positions of the steps, in log order."""
@@ -251,10 +268,13 @@ class Plan:
 
     def steps_of(self, segment: Segment) -> Iterator[RecoveryStep]:
         """Yield the steps of a segment in log order, each reversed."""
+        return self._steps_in(self._read(segment))
+
+    def _steps_in(self, data: bytes) -> Iterator[RecoveryStep]:
         driver, source = self.manifest["driver"], Source.from_json(self.manifest["source"])
         tables: list[tuple[Table, list[int]]] = []
         transactions: list[Transaction] = []
-        for raw in self._raw_lines(segment):
+        for raw in data.splitlines():
             line = orjson.loads(raw)
             if "table" in line:
                 table = Table.from_json(line)
@@ -287,6 +307,91 @@ def _operation(line: JsonObject, tables: Sequence[tuple[Table, list[int]]], raw:
     return line["operation"]
 
 
+class StoredSegment(NamedTuple):
+    """A segment of steps, in log order, as they are stored: for those who want rows as text, and not as values first.
+
+    Attributes:
+        data: the segment.
+        places: where in it the lines of its steps begin and end, by turns.
+        tables, transactions: what those lines name by number.
+        step: its position, transaction and operation as `RecoveryStep` has them, by number.
+    """
+
+    data: bytes
+    places: tuple[int, ...]
+    tables: list[Table]
+    transactions: list[StoredTransaction]
+    step: Callable[[int], tuple[str, StoredTransaction | None, Any]]
+
+
+def _stored(data: bytes, known: dict[bytes, Table]) -> StoredSegment | None:
+    """Return a segment, None for one that is not written as ours are. `known` tables are the same objects in all segments."""
+    places: list[int] = []
+    tables: list[Table] = []
+    transactions: list[StoredTransaction] = []
+    at = 0
+    while (end := data.find(b"\n", at)) >= 0:
+        if data.startswith(_AT, at):
+            places += at, end
+        elif data.startswith(_TRANSACTION, at):
+            transactions.append(_stored_transaction(data[at:end]))
+        elif data.startswith(_TABLE, at):
+            tables.append(_known_table(data[at:end], known))
+        else:
+            return None
+        at = end + 1
+    if at != len(data) or b"\r" in data:
+        return None
+    binary = [(table, binary_columns(table)) for table in tables]
+
+    def step(number: int) -> tuple[str, StoredTransaction | None, Any]:
+        raw = data[slice(*places[2 * number : 2 * number + 2])]
+        line = orjson.loads(raw)
+        transaction = None if line["in"] is None else transactions[line["in"]]
+        return line["at"], transaction, _operation(line, binary, raw)
+
+    return StoredSegment(data, tuple(places), tables, transactions, step)
+
+
+def _read_already(steps: Sequence[RecoveryStep]) -> StoredSegment:
+    """Return a segment of steps that nothing but their values is known of."""
+
+    def step(number: int) -> tuple[str, StoredTransaction | None, Any]:
+        found, transaction = steps[number], steps[number].transaction
+        told = None if transaction is None else _told(transaction_json(transaction))
+        return found.checkpoint.position.value, told, found.operation
+
+    return StoredSegment(b"", (0, 0) * len(steps), [], [], step)
+
+
+def _stored_transaction(raw: bytes) -> StoredTransaction:
+    plain = _PLAIN_TRANSACTION.match(raw)
+    if plain is None:
+        return _told(orjson.loads(raw))
+    start, time, name = plain["start"], plain["time"], plain["id"]
+    return name.decode(), start.decode(), time.decode() if time is not None else None, ""
+
+
+def _told(line: JsonObject) -> StoredTransaction:
+    return line["id"], line["start"], line["time"], line["statements"][0] if line["statements"] else ""
+
+
+def _known_table(raw: bytes, known: dict[bytes, Table]) -> Table:
+    said = raw.partition(b",")[2]  # all but its number in the segment
+    found = known.get(said)
+    if found is None:
+        if len(known) >= TABLES_MAX:
+            known.clear()
+        found = known[said] = Table.from_json(orjson.loads(raw))
+    return found
+
+
+_TABLE, _TRANSACTION = b'{"table":', b'{"transaction":'
+_PLAIN_TRANSACTION = re.compile(
+    rb'\{"transaction":\d+,"id":"(?P<id>[!#-\[\]-~]+)","start":"(?P<start>[!#-\[\]-~]*)","end":"[!#-\[\]-~]*",'
+    rb'"time":(?:null|"(?P<time>[!#-\[\]-~]*)"),"names":\["[!#-Z^-~",]*"\],"thread":\d+,"statements":\[\],"also_touched":'
+)
+StoredTransaction: TypeAlias = tuple[str, str, str | None, str]  # its id, where it starts, when it was committed, its first statement
 _AT = b'{"at":"'  # how the line of a step begins; a position has no character that JSON escapes
 _PACKED = b'{"'  # how a packed value begins; text may hold it too: then rows are looked through for nothing
 
@@ -295,7 +400,7 @@ def _unpacked_row(values: list[Any] | None, binary: Sequence[int]) -> Row | None
     if values is None:
         return None
     for at in binary:
-        if values[at] is not None:
+        if type(values[at]) is str:  # an enum of this character set is a number
             values[at] = a2b_base64(values[at])
     return _unpacked(values)
 

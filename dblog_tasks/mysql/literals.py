@@ -62,11 +62,12 @@ class Form(NamedTuple):
     write: Literal  # the value as it is assigned, and compared with by an index
     side: str  # what is compared to find exactly this value: the column, or its bytes
     exact: Literal  # the value as it is compared with `side`
+    kind: str = ""  # what both are for most values, as `native_sql` knows them
 
 
-def _plain(literal: Literal) -> Callable[[Column], Form]:
+def _plain(literal: Literal, kind: str) -> Callable[[Column], Form]:
     """The form of types whose equality is that of their bytes."""
-    return lambda column: Form(literal, identifier(column.name), literal)
+    return lambda column: Form(literal, identifier(column.name), literal, kind)
 
 
 def _double(value: float) -> str:
@@ -98,9 +99,10 @@ def _bytes_of(column: Column) -> str:
 
 def _text(column: Column) -> Form:
     if column.charset == "binary":
-        return _plain(_hex)(column)
+        return _plain(_hex, "hex")(column)
     write, exact = _text_literals(column.charset)
-    return Form(write, _bytes_of(column), exact)
+    kind = "text" if column.charset in _UNICODE else "" if column.charset in _NOT_ASCII else "ascii"
+    return Form(write, _bytes_of(column), exact, kind)
 
 
 # Character sets that hold the connection's UTF-8 as it is, and those that are no superset of ASCII on the servers.
@@ -155,11 +157,11 @@ def _set(column: Column) -> Form:
             raise ValueError(f"the set has {len(column.labels)} members")
         return ",".join([label for bit, label in enumerate(column.labels) if mask >> bit & 1])
 
-    return Form(lambda mask: write(members(mask)), _bytes_of(column), lambda mask: exact(members(mask)))
+    return Form(lambda mask: write(members(mask)), _bytes_of(column), lambda mask: exact(members(mask)), "members")
 
 
 def _by_number(column: Column) -> Form:
-    return Form(int.__repr__, f"CAST({identifier(column.name)} AS UNSIGNED)", int.__repr__)
+    return Form(int.__repr__, f"CAST({identifier(column.name)} AS UNSIGNED)", int.__repr__, "integer")
 
 
 def _label_literals(column: Column) -> tuple[Literal, Literal] | None:
@@ -185,18 +187,19 @@ def _json(column: Column) -> Form:
         lambda value: json_expression(value) if isinstance(value, bytes) else quote(value),
         _bytes_of(column),
         lambda value: quote(json_text(value) if isinstance(value, bytes) else value),
+        "text",
     )
 
 
 # Type of the column, without its size -> its form.
 FORMS: Mapping[str, Callable[[Column], Form]] = {
-    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _plain(int.__repr__)),
-    **dict.fromkeys(("float", "double"), _plain(_double)),
-    "decimal": _plain(Memo(_decimal).__getitem__),
-    **dict.fromkeys(("date", "time", "datetime", "timestamp"), _plain(quote)),
-    **dict.fromkeys(("uuid", "inet4", "inet6"), _plain(quote)),
+    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _plain(int.__repr__, "integer")),
+    **dict.fromkeys(("float", "double"), _plain(_double, "double")),
+    "decimal": _plain(Memo(_decimal).__getitem__, "decimal"),
+    **dict.fromkeys(("date", "time", "datetime", "timestamp"), _plain(quote, "text")),
+    **dict.fromkeys(("uuid", "inet4", "inet6"), _plain(quote, "text")),
     **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), _text),
-    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), _plain(_hex)),
+    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), _plain(_hex, "hex")),
     "enum": _enum,
     "set": _set,
     "json": _json,

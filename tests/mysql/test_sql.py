@@ -13,18 +13,8 @@ from dblog_tasks.errors import MalformedPlan
 from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, Value
 from dblog_tasks.mysql.json_binary import json_expression
 from dblog_tasks.mysql.literals import FORMS, identifier, quote
-from dblog_tasks.mysql.sql import (
-    INSERT_CHARACTERS_MAX,
-    INSERT_ROWS_MAX,
-    SHAPES_MAX,
-    Part,
-    Statements,
-    TransactionInfo,
-    _joined,
-    _joiner,
-    omission,
-    undo_script,
-)
+from dblog_tasks.mysql.row_sql import SHAPES_MAX, Lines, Part, Statements, _writer, _written, omission
+from dblog_tasks.mysql.sql import INSERT_CHARACTERS_MAX, INSERT_ROWS_MAX, TransactionInfo, undo_script
 
 CHECK = "SELECT IF({}, 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;"
 ONE = CHECK.format("ROW_COUNT()=1")
@@ -470,9 +460,12 @@ PARTS = st.tuples(
 )
 
 
-@given(st.lists(PARTS.map(Part._make), min_size=1, max_size=6), st.tuples(*[st.none() | st.integers() | st.text(max_size=5)] * 4))
+@given(
+    st.lists(PARTS.map(lambda part: Part(*part)), min_size=1, max_size=6), st.tuples(*[st.none() | st.integers() | st.text(max_size=5)] * 4)
+)
 def test_generated_code_writes_what_the_plain_loop_writes(parts: list[Part], row: Row) -> None:
-    """The straight-line code of a table is a faster `_joined`, errors included."""
+    """The straight-line code of a table is a faster `_written`, errors included."""
+    lines = Lines(parts, ";\n")
 
     def outcome(write: Any) -> str:
         try:
@@ -480,7 +473,7 @@ def test_generated_code_writes_what_the_plain_loop_writes(parts: list[Part], row
         except (TypeError, AttributeError, UnicodeEncodeError) as error:
             return type(error).__name__
 
-    assert outcome(lambda: _joined(parts, row, " AND ")) == outcome(lambda: _joiner(parts, " AND ", 4)(row))
+    assert outcome(lambda: _written(lines, row)) == outcome(lambda: _writer(lines, 4)(row))
 
 
 def test_a_table_may_have_as_many_columns_as_an_engine_allows() -> None:
