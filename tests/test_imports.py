@@ -26,6 +26,7 @@ ORDER = (
     ("part", "processes", "survey", "touches"),
     ("conflicts",),
     ("plan", "missing"),
+    ("request",),
     ("planning", "report", "inspection"),
     ("settings",),
     ("blocks",),
