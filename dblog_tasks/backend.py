@@ -19,6 +19,7 @@ from dblog_tasks.errors import BackendExists, BackendNotFound, Cancelled, Invali
 from dblog_tasks.event import Checkpoint, Event, Position, Source
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import Ledger
+from dblog_tasks.storage import LogFile
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -51,6 +52,8 @@ class OpenOptions:
         on_damage: `stop` with an error at the first damage, or `salvage` what is provably whole and say what is lost.
         changes_only: nobody looks at events that change nothing, nor at the text of statements: a decoder may count the ones as structure
             and leave out the other.
+        index: URL of the folder of header indexes, for a backend that keeps such: what they rule out is not read. Empty: none.
+        files: what `path` names, where that is known already: then it is not asked of the store again.
     """
 
     source: Source = Source()
@@ -69,6 +72,8 @@ class OpenOptions:
     log: tuple[str, ...] = ()
     on_damage: str = STOP
     changes_only: bool = False
+    index: str = ""
+    files: tuple[LogFile, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -119,11 +124,27 @@ class SeqDecoder(Generic[E]):
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file of which nothing is needed, as its index shows: none of it was read. The ledger of the options has its events.
+
+    Attributes:
+        checkpoint: after the file.
+        span: times of its first and last transaction; None without one.
+        unread: why its events are not needed, in the ledger's words.
+    """
+
+    checkpoint: Checkpoint
+    span: tuple[datetime, datetime] | None
+    unread: frozenset[str]
+
+
 @runtime_checkable
 class Backend(Protocol):
     """One kind of log.
 
-    A backend whose positions have an order also offers `position_key(position)`, a sort key.
+    A backend whose positions have an order also offers `position_key(position)`, a sort key. One that keeps indexes of files offers
+    `pass_over(options)`: what there is to know of a file of which its index alone shows that nothing is needed, else None.
     """
 
     @property
@@ -225,7 +246,7 @@ def register(backend: Backend | None) -> None:
 def open(driver: str, **options: Any) -> Decoder[Event]:  # noqa: A001 - the public name
     """Open a log of the default registry.
 
-    Keywords: source, path, dsn, reader, cancel, checkpoint, selection, stop, storage_options, schema (see OpenOptions). A
+    Keywords: source, path, dsn, reader, cancel, checkpoint, selection, stop, storage_options, schema, index (see OpenOptions). A
     checkpoint fills the source unless one is given. Raises BackendNotFound, and what the backend's `open` raises.
     """
     return default_registry.open(driver, **options)

@@ -21,6 +21,7 @@ from dblog_tasks import __version__, storage
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChanges
 from dblog_tasks.filters import Predicate
+from dblog_tasks.ledger import NOT_READ, Ledger
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
 
@@ -46,6 +47,15 @@ Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file
 Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
 Schema = Annotated[str, _given("CREATE TABLE statements, or a DSN, where the log has no column names.")]
 StorageOptions = Annotated[list[str], _given("K=V for the store; secrets as K=env:NAME.", "--storage-option")]
+Index = Annotated[
+    str,
+    Parameter(
+        "--index",
+        env_var="DBLOG_INDEX",
+        help="Folder for indexes of closed log files, a path or URL: later searches read only what matters.",
+        show_default=False,
+    ),
+]
 Form = Annotated[Literal["summary", "sql", "redis", "json"], Parameter("--as", help="One screen, the undo for a client, or everything.")]
 LineForm = Annotated[Literal["json", "text"], Parameter("--as", help="A JSON object or tab-separated text a line.")]
 
@@ -145,12 +155,13 @@ def plan(
     source: Annotated[str, _given("Name of whose log it is.")] = "",
     resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
     jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
+    index: Index = "",
 ) -> int:
     """Plan the undo of what is selected, and write the plan; nothing is changed in any database.
 
     Example: dblog plan /var/lib/mysql/mysql-bin.0* --driver mysql --out plan --table shop.orders --since 2026-11-23T14:00:00Z
     """
-    request = _request(logs, driver, filters, schema, storage_options, out=out, source=source, resume=resume)
+    request = _request(logs, driver, filters, schema, storage_options, out=out, source=source, resume=resume, index=index)
     with _progress("reading") as advance:
         made = make_plan(request, jobs=jobs, progress=lambda part, files: advance(part.log[0], files))
     if made is None:
@@ -163,7 +174,14 @@ def plan(
 def _print_made(made: Plan) -> None:
     from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
 
-    print(f"{verdict(made)}\nplan {made.id} in {made.url}\nnext: dblog show {made.url}")
+    unread = _unread(made.ledger)
+    print(f"{verdict(made)}\n{unread}plan {made.id} in {made.url}\nnext: dblog show {made.url}")
+
+
+def _unread(ledger: Ledger) -> str:
+    """Return as a line how much was not read thanks to an index; nothing where all was."""
+    events = ledger.not_needed[NOT_READ]
+    return f"{events:,} of {ledger.total:,} events {NOT_READ}\n" if events else ""
 
 
 @app.command
@@ -255,20 +273,23 @@ def events(
     filters: Filters = Filters(),
     schema: Schema = "",
     storage_options: StorageOptions = [],  # noqa: B006
+    index: Index = "",
 ) -> int:
     """Print the events that are selected, one a line: position, kind, time, transaction, table, body.
 
     Example: dblog events mysql-bin.000007 --driver mysql --kind delete --as json
     """
     form = FORMS[as_]
-    for event in _read(_request(logs, driver, filters, schema, storage_options)):
+    for event in _read(_request(logs, driver, filters, schema, storage_options, index=index)):
         sys.stdout.write(form(event))
     return DONE
 
 
 def _read(request: PlanRequest) -> Iterator[Event]:
-    """Yield the events, our own replays among them: whoever looks at a log is shown all of it."""
-    return read_events(replace(request, own_replays=True))
+    """Yield the events, our own replays among them: whoever looks at a log is shown all of it. Say then what was not read."""
+    ledger = Ledger()
+    yield from read_events(replace(request, own_replays=True), ledger=ledger)
+    sys.stderr.write(_unread(ledger))
 
 
 def _record(event: Event) -> dict[str, Any]:
@@ -335,6 +356,7 @@ def inspect(
     filters: Filters = Filters(),
     schema: Schema = "",
     storage_options: StorageOptions = [],  # noqa: B006
+    index: Index = "",
 ) -> int:
     """Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to paste.
 
@@ -343,7 +365,7 @@ def inspect(
     from dblog_tasks.inspection import inspect_text  # noqa: PLC0415
     from dblog_tasks.survey import survey  # noqa: PLC0415
 
-    found = survey(_progressing(_read(_request(logs, driver, filters, schema, storage_options))))
+    found = survey(_progressing(_read(_request(logs, driver, filters, schema, storage_options, index=index))))
     for piece in inspect_text(found, urls=logs, driver=driver, schema=schema, storage_options=storage_options):
         sys.stdout.write(piece)
     return DONE

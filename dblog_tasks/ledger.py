@@ -1,7 +1,8 @@
 """The ledger: what became of every event that was read, so that nothing is dropped in silence.
 
 Law: a count is raised by the code that decides, at the place where it decides, once an event. `total` is never derived from
-the other counts: it comes from a walk over the log's framing that knows nothing of filters (`total` is raised there only).
+the other counts: it comes from a walk over the log's framing that knows nothing of filters (`total` is raised there only). Of
+what was not read thanks to an index, the index holds both: what that walk counted, and what was to be judged.
 
     total = undone + sum(not_needed) + sum(omitted)
 
@@ -36,6 +37,7 @@ OWN_REPLAY = "own replay"
 ROLLED_BACK = "rolled back"
 NO_DATA_CHANGE = "no data change"
 NEXT_RUN = "left to the next run"
+NOT_READ = "not read thanks to an index"  # it shows that other filters rule all of them out
 
 # Reasons of omissions that come from where a log ends or is damaged.
 NOT_COMMITTED = "not committed in this log"  # the end of its transaction is missing

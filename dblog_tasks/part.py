@@ -95,6 +95,7 @@ class LogPart:
         ended: ids of those that were committed in it, and prepared before it.
         pending: those a later run takes up when they are committed.
         cascades: tables that foreign keys may have changed with these rows, which the log does not hold.
+        unread: why what was not read thanks to an index is not needed, in the ledger's words.
     """
 
     log: tuple[str, str]
@@ -114,6 +115,7 @@ class LogPart:
     prepared: frozenset[str] = frozenset()
     ended: tuple[str, ...] = ()
     pending: tuple[Pending, ...] = ()
+    unread: frozenset[str] = frozenset()
 
 
 class SegmentWriter:

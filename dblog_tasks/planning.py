@@ -17,7 +17,7 @@ from threading import Event as CancelEvent
 from typing import Any
 
 from dblog_tasks import ledger as words, plan as plans, storage
-from dblog_tasks.backend import Backend, OpenOptions, default_registry, open_options
+from dblog_tasks.backend import Backend, OpenOptions, PassedOver, default_registry, open_options
 from dblog_tasks.conflicts import HARD, KEYS_COUNTED_MAX, SOFT, ConflictSearch
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
@@ -79,6 +79,22 @@ def _index(names: Sequence[str], position: Position) -> int:
 
 def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], cancel: CancelEvent | None = None) -> LogPart:
     """Write the steps of one log file below the plan's folder and return what was found. `request.out` is the plan's folder."""
+    return _passed_over(request, file, files, cancel) or _read_file(request, file, files, cancel)
+
+
+def _passed_over(request: PlanRequest, file: LogFile, files: Sequence[LogFile], cancel: CancelEvent | None) -> LogPart | None:
+    """Return the part of a file of which an index shows that nothing is needed; None for any other."""
+    ledger = Ledger()
+    options = _options(request, file, ledger, cancel, first=file == files[0], last=file == files[-1])
+    pass_over: Callable[[OpenOptions], PassedOver | None] | None = getattr(default_registry.get(request.driver), "pass_over", None)
+    found = pass_over(options) if pass_over and request.index else None
+    if found is None:
+        return None
+    log = (file.name, found.checkpoint.log)
+    return LogPart(log, options.checkpoint, found.checkpoint, ledger, span=found.span, unread=found.unread)
+
+
+def _read_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], cancel: CancelEvent | None) -> LogPart:
     ledger, last = Ledger(), file == files[-1]
     options = _options(request, file, ledger, cancel, first=file == files[0], last=last)
     with default_registry.get(request.driver).open(options) as decoder:
@@ -112,6 +128,7 @@ def plan_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], can
         frozenset(getattr(getattr(decoder, "xa", None), "prepared", ())),
         tuple(getattr(getattr(decoder, "xa", None), "ended", ())),
         tuple(writer.pending.values()),
+        frozenset(getattr(decoder, "unread", ())),
     )
 
 
@@ -143,14 +160,17 @@ def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: Cancel
         own_replays=request.own_replays,
         on_damage=request.on_damage,
         changes_only=not names_asked_for(request.selection),  # such a name may be of a transaction without changes
+        index=request.index,
+        files=(file,),
     )
 
 
-def read_events(request: PlanRequest, cancel: CancelEvent | None = None) -> Iterator[Event]:
-    """Yield the events a plan of this request would be made from, in log order."""
+def read_events(request: PlanRequest, cancel: CancelEvent | None = None, *, ledger: Ledger | None = None) -> Iterator[Event]:
+    """Yield the events a plan of this request would be made from, in log order; `ledger` counts what is left out."""
+    files = find_files(request)
     options = open_options(
         source=Source(request.driver, request.source) if request.source else None,
-        path=tuple(file.url for file in find_files(request)),
+        path=tuple(file.url for file in files),
         checkpoint=request.start,
         stop=request.stop,
         selection=request.selection,
@@ -160,6 +180,9 @@ def read_events(request: PlanRequest, cancel: CancelEvent | None = None) -> Iter
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
         on_damage=request.on_damage,
+        index=request.index,
+        files=files,
+        ledger=ledger,
     )
     with default_registry.get(request.driver).open(options) as decoder:
         yield from decoder
@@ -217,7 +240,8 @@ def _undoes_all(request: PlanRequest, ledger: Ledger, parts: Sequence[LogPart]) 
     """Return whether every change of the plan's tables from its first step to the end of the logs is a step itself."""
     holding = [index for index, part in enumerate(parts) if part.ledger.undone]
     omitted = parts[holding[0]].omitted_later or any(part.ledger.omitted for part in parts[holding[0] + 1 :])
-    return not (omitted or ledger.rows_not_needed or request.stop or set(ledger.not_needed) - _ELSEWHERE)
+    left_out = set(ledger.not_needed).union(*(part.unread for part in parts)) - {words.NOT_READ}
+    return not (omitted or ledger.rows_not_needed or request.stop or left_out - _ELSEWHERE)
 
 
 def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:
@@ -233,6 +257,8 @@ def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None
         cancel=cancel,
         own_replays=True,  # what we undid already is a later change like any other
         on_damage=request.on_damage,
+        index=request.index,
+        files=files,
     )
 
 
@@ -295,12 +321,24 @@ def ready_parts(parts: Sequence[LogPart], start: Checkpoint) -> list[LogPart]:
 
 
 def _parts(request: PlanRequest, files: Sequence[LogFile], jobs: int, cancel: CancelEvent | None) -> Iterator[LogPart]:
-    if jobs <= 1 or len(files) == 1:
-        yield from (plan_file(request, file, files, cancel) for file in files)
+    over: dict[LogFile, LogPart] = {}
+    if request.index:  # whatever is read afterwards is read whole, so these come first and together
+        asked = storage.ask_ahead(lambda file: _passed_over(request, file, files, cancel), files, request.storage_options)
+        over = {file: part for file, part in zip(files, asked, strict=True) if part is not None}
+    rest = [file for file in files if file not in over]
+    coming = _read_files(request, rest, files, jobs, cancel)
+    yield from (over[file] if file in over else next(coming) for file in files)
+
+
+def _read_files(
+    request: PlanRequest, chosen: Sequence[LogFile], files: Sequence[LogFile], jobs: int, cancel: CancelEvent | None
+) -> Iterator[LogPart]:
+    if jobs <= 1 or len(chosen) <= 1:
+        yield from (_read_file(request, file, files, cancel) for file in chosen)
         return
     from dblog_tasks.processes import in_processes  # noqa: PLC0415 - takes long to import
 
-    yield from in_processes(jobs, plan_file, [request] * len(files), files, [files] * len(files))
+    yield from in_processes(jobs, _read_file, [request] * len(chosen), chosen, [files] * len(chosen), [None] * len(chosen))
 
 
 def located(request: PlanRequest) -> PlanRequest:

@@ -46,6 +46,7 @@ class PlanRequest:
         own_replays: undo our own replays too.
         resume: go on after the end of the last plan of the same source and filter; what is not committed waits.
         on_damage: stop with an error, or salvage what is provably whole; no part of the filter, so that a later run may choose anew.
+        index: URL of the folder of header indexes, made and used where the driver has such; no part of the filter: the plan is the same.
     """
 
     driver: str
@@ -61,6 +62,7 @@ class PlanRequest:
     own_replays: bool = False
     resume: bool = False
     on_damage: str = STOP
+    index: str = ""
 
     @property
     def filter(self) -> Any:

@@ -5,6 +5,7 @@ Law: read when a run starts, never at import; no Prefect here. Sources, first wi
 
     DBLOG_STORAGE_OPTIONS__SECRET=…                              an option for fsspec; every text is treated as a secret
     DBLOG_STORAGE_OPTIONS__CLIENT_KWARGS__ENDPOINT_URL=…         an option below another
+    DBLOG_INDEX=…                                                folder of header indexes, for runs that are given none
     DBLOG_RETRIES=5, DBLOG_RETRY_DELAY_SECONDS=30                when a store cannot be reached
 
 Where results lie, and with them the checkpoints of flows, is Prefect's own setting: PREFECT_DEFAULT_RESULT_STORAGE_BLOCK.
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
 
     Attributes:
         storage_options: for fsspec, beside those that a run is given.
+        index: URL of the folder of header indexes; empty: none are made. The command line takes it from the environment alone.
         retries: attempts after the first one when a store cannot be reached.
         retry_delay_seconds: before each of them.
     """
@@ -42,6 +44,7 @@ class Settings(BaseSettings):
     )
 
     storage_options: dict[str, Option | dict[str, Option]] = Field(default_factory=dict)
+    index: str = ""
     retries: int = Field(2, ge=0, le=100)
     retry_delay_seconds: float = Field(10, ge=0, le=3600)
 

@@ -234,7 +234,9 @@ def opened(job: PlanJob) -> PlanRequest:
         raise InvalidInput(
             "a password is not written out", where="schema_url", hint="put the DSN into the environment and write env:VARIABLE"
         )
-    return replace(job.request, schema=schema, storage_options=_merged(read_settings().open_storage_options(), given))
+    settings = read_settings()
+    options = _merged(settings.open_storage_options(), given)
+    return replace(job.request, schema=schema, storage_options=options, index=job.request.index or settings.index)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

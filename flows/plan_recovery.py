@@ -61,6 +61,7 @@ def plan_recovery(
     stop_at: str = "",
     on_missing_checkpoint: Literal["fail", "earliest"] = "fail",
     on_damage: Literal["stop", "salvage"] = "stop",
+    index: str = "",
 ) -> Any:
     """Plan the undo of what came into a log since the last run, or of a window of it.
 
@@ -79,10 +80,11 @@ def plan_recovery(
         stop_at: Position up to which a plan of its own is made.
         on_missing_checkpoint: What to do when the last run's checkpoint was lost: earliest starts with the log, and follows plans in out.
         on_damage: stop with an error, or salvage what is provably whole and say what is lost.
+        index: Folder for header indexes of closed log files, at any URL: later runs open only the files that matter. Empty: DBLOG_INDEX.
     """
     try:
         job = _job(logs, source, out, driver, selection, schema_url, storage_options, stop_at)
-        job = replace(job, request=replace(job.request, on_damage=on_damage))
+        job = replace(job, request=replace(job.request, on_damage=on_damage, index=index))
         start = Checkpoint(job.source, Position(driver, start_at)) if start_at else Checkpoint()
         if _has_window(selection, stop_at):
             return _plan_window(job, start)

@@ -43,7 +43,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
 }
 # A log format is bytes in, events out: of its folder, these alone may read storage.
 FORMATS = ("mysql", "redis")
-READ_STORAGE = ("", ".decoder", ".catalog")
+READ_STORAGE = ("", ".decoder", ".indexes", ".reading_on", ".catalog")
 
 
 def broken_rules(root: Path) -> list[str]:

@@ -125,6 +125,8 @@ CASES: dict[str, Case] = {
     "no table of what was rolled back": Case("mysql", ROLLED_BACK, {"selection": selection(tables=["nobody.*"])}),
     "prepared": Case("mysql", PREPARED, {}),
     "prepared, and waits": Case("mysql", PREPARED, {"resume": True}),
+    "no table, as an index shows": Case("mysql", LOG, {"selection": selection(tables=["nobody.*"]), "index": "memory://ledger/indexes"}),
+    "a table, with an index": Case("mysql", LOG, {"selection": selection(tables=["orders"]), "index": "memory://ledger/indexes"}),
     "damage": Case("mysql", DAMAGED, {"on_damage": "salvage"}),
     "a torn tail": Case("mysql", LOG[: BETWEEN + 9], {"on_damage": "salvage"}, packed=1),
     "damage outside": Case("mysql", DAMAGED, {"on_damage": "salvage", "selection": selection(transactions=["0-1-35"])}),
@@ -148,6 +150,8 @@ def made(case: Case) -> Plan:
         **({"start": Checkpoint(position=place["start"])} if case.start else {}),
         **({"stop": place["stop"]} if case.stop else {}),
     }
+    if "index" in options:
+        make_plan(PlanRequest(case.driver, (url,), f"memory://ledger/{number}/before", index=options["index"]))
     plan = make_plan(PlanRequest(case.driver, (url,), f"memory://ledger/{number}/plan", **options))
     assert plan is not None
     return plan
@@ -207,6 +211,8 @@ def verdicts() -> None:
     assert made(CASES["damage"]).ledger.omitted == {words.DAMAGED: 2}
     assert made(CASES["a torn tail"]).ledger.omitted == {words.CUT_OFF: 1}
     assert made(CASES["damage outside"]).ledger.not_needed[words.OTHER_TRANSACTION] > 1
+    indexed = made(CASES["no table, as an index shows"]).ledger
+    assert {words.NOT_READ: indexed.total} == indexed.not_needed
     assert made(CASES["own replays too"]).ledger == made(CASES["everything"]).ledger
 
 
@@ -227,6 +233,7 @@ def test_ledgers_add_up() -> None:
 COUNTING = {
     "dblog_tasks.mysql.decoder": r"ledger",
     "dblog_tasks.mysql.header_count": r"total",
+    "dblog_tasks.mysql.header_search": r"ledger",
     "dblog_tasks.mysql.reading": r"_frames|_damaged",
     "dblog_tasks.mysql.selection": r"ledger",
     "dblog_tasks.part": r"ledger",

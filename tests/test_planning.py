@@ -141,6 +141,22 @@ def bucket(packed: str) -> Iterator[dict[str, Any]]:
     server.stop()
 
 
+def test_an_index_on_s3_of_compressed_files_on_s3(whole: Plan, bucket: dict[str, Any]) -> None:
+    """Made by the first plan and used by the second; both are the plan of plain files without one."""
+    more: dict[str, Any] = {"storage_options": bucket, "index": "s3://logs/indexes"}
+
+    plans = [planned(["s3://logs/shop"], **more) for _ in range(2)]
+    nobody = make_plan(
+        PlanRequest("mysql", ("s3://logs/shop",), "memory://planning/nobody", selection=selection(tables=["nobody"]), **more)
+    )
+
+    assert [None, None] == [differing(steps_of([whole]), steps_of([plan])) for plan in plans]
+    assert 2 == len(storage.list_folder("s3://logs/indexes", bucket))
+    assert nobody is not None
+    assert nobody.ledger.not_needed[words.NOT_READ] > nobody.ledger.total / 2
+    assert nobody.ledger.balanced
+
+
 def test_checkpoints_split_a_log_on_s3(whole: Plan, bucket: dict[str, Any]) -> None:
     """The same from a glob of compressed objects."""
     for place in ends()[40::370]:

@@ -16,7 +16,7 @@ SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, and no settings in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DBLOG_RETRIES", "DBLOG_RETRY_DELAY_SECONDS", "DBLOG_STORAGE_OPTIONS"):
+    for name in ("DBLOG_RETRIES", "DBLOG_RETRY_DELAY_SECONDS", "DBLOG_STORAGE_OPTIONS", "DBLOG_INDEX"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,16 @@ def test_options_of_run_and_machine_are_one(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert {"key": SECRET, "client_kwargs": {"region_name": "eu", "endpoint_url": "http://127.0.0.1:9"}} == request.storage_options
     assert SECRET == request.schema
+
+
+def test_a_run_without_an_index_folder_takes_that_of_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the run is given wins."""
+    monkeypatch.setenv("DBLOG_INDEX", "s3://indexes")
+    given = job()
+
+    found = [opened(one).index for one in (given, replace(given, request=replace(given.request, index="here")))]
+
+    assert ["s3://indexes", "here"] == found
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,10 @@ place          places in a log                                no I/O
 salvage        frames around damage                           no I/O
 reading        a file to the damage, or around it             no I/O
 transactions   frames put together                            no I/O but a temporary file
+header_index   what a closed file holds, to be kept           no I/O
+header_search  what of a file is to be read                   no I/O
+indexes        where header indexes are kept
+reading_on     reading begun inside of a log
 catalog        what a schema file or a server says
 decoder        log files to events
 literals       values as SQL                                  no I/O
@@ -23,9 +27,10 @@ sql            changes as text for the client                 no I/O
 
 from __future__ import annotations
 
-from dblog_tasks.backend import OpenOptions
+from dblog_tasks.backend import OpenOptions, PassedOver
 from dblog_tasks.event import Position
 from dblog_tasks.mysql.decoder import MySQLDecoder
+from dblog_tasks.mysql.indexes import pass_over
 from dblog_tasks.mysql.place import position_key
 
 
@@ -37,6 +42,10 @@ class MySQLBackend:
     def open(self, options: OpenOptions) -> MySQLDecoder:
         """Return a decoder over the files or the reader. Raises InvalidInput without either, and what storage raises."""
         return MySQLDecoder(options)
+
+    def pass_over(self, options: OpenOptions) -> PassedOver | None:
+        """Return what its header index says of the one file of the options when nothing of it is needed, else None; see `PassedOver`."""
+        return pass_over(options)
 
     def position_key(self, position: Position) -> tuple[str, int, int, int]:
         """Return the sort key of a position."""

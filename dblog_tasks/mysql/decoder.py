@@ -1,6 +1,6 @@
 """From log files to events: transactions are put together, the selection is applied early, what is left out is counted.
 
-Law: the only module under `mysql/` that reads storage. A transaction is judged when its end has been read, so that its outcome
+Law: the only module under `mysql/` that reads logs. A transaction is judged when its end has been read, so that its outcome
 and commit time are known for its first event already; until then it is held as undecoded bytes, beyond HELD_MAX on disk.
 Memory does not grow with the log.
 
@@ -10,7 +10,7 @@ Position: `<file>:<offset of the event's end>` (see `place`), ordered by the num
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from pathlib import PurePath
 import sys
@@ -25,20 +25,21 @@ from dblog_tasks.filters import first_against
 from dblog_tasks.mysql import binlog, bodies, images, payload
 from dblog_tasks.mysql.binlog_event import BinlogEvent
 from dblog_tasks.mysql.cascades import Cascades, cascades_are_logged
+from dblog_tasks.mysql.header_index import HeaderIndex, Recorder, instants
+from dblog_tasks.mysql.header_search import Run, Sought, as_one, runs
+from dblog_tasks.mysql.indexes import HEAD_SIZE, indexes_of
 from dblog_tasks.mysql.layout import Layout, Layouts
-from dblog_tasks.mysql.place import BEGINNING, WHOLE, Place, place_of, split_position
+from dblog_tasks.mysql.place import BEGINNING, Place, place_of, split_position
 from dblog_tasks.mysql.reading import DAMAGED, READINGS, DamagedEvent
-from dblog_tasks.mysql.selection import TEXTS, Probe, Said, Selection, ends_statement, kind_name
-from dblog_tasks.mysql.transactions import EPOCH, NOT_COMMITTED, ROWS, Gatherer, Group, Touch
+from dblog_tasks.mysql.reading_on import WholeLog, entry
+from dblog_tasks.mysql.selection import REPLAY_TABLE, TEXTS, Probe, Said, Selection, ends_statement, kind_name
+from dblog_tasks.mysql.transactions import NOT_COMMITTED, ROWS, Gatherer, Group, Touch
 from dblog_tasks.mysql.values import Memo
-from dblog_tasks.mysql.xa import Spot, XaTransactions
+from dblog_tasks.mysql.xa import XaTransactions
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog
 
-REPLAY_TABLE = "dblog_replay"  # written by our own replays, in the transaction of the undo
-HEAD_SIZE = 4096  # enough for the first event of a file
-_BETWEEN_TRANSACTIONS = frozenset({binlog.GTID, binlog.ANONYMOUS_GTID, binlog.GTID_TAGGED, binlog.MARIADB_GTID, binlog.ROTATE, binlog.STOP})
 
 NO_TABLE_MAP = Omission("rows without a table map", "the log was cut inside a statement")
 
@@ -73,9 +74,15 @@ class FileDecoder:
         self._structure_wanted = any(self.verdict(None, None, kind) is None for kind in binlog.EVENT_NAMES if kind not in ROWS)
 
     def events(
-        self, blocks: Iterable[bytes], at: int, known: binlog.Format | None, start: Place, stop: Place | None
+        self,
+        blocks: Iterable[bytes],
+        at: int,
+        known: binlog.Format | None,
+        start: Place,
+        stop: Place | None,
+        recorder: Recorder | None = None,
     ) -> Iterator[BinlogEvent | DamagedEvent]:
-        """Yield the selected events that end after `start`, up to `stop`; `at` is where `blocks` begin."""
+        """Yield the selected events that end after `start`, up to `stop`; `at` is where `blocks` begin, `recorder` sees all groups."""
         reading = READINGS[self._options.on_damage](self, blocks, at, known)
         try:
             for group in reading.groups(start, stop):
@@ -85,6 +92,8 @@ class FileDecoder:
                     packed = (frame for frame in group.outer() if frame.type == binlog.TRANSACTION_PAYLOAD)
                     self._ledger.total += sum(payload.count(frame, self.name) for frame in packed)
                 self._decoder.passed(self, group)
+                if recorder is not None and isinstance(group, Group) and recorder.add(group):
+                    recorder.close(self._ledger.total + reading.total(group.end))
                 if stop is not None and group.end >= stop.outer:
                     return
         finally:
@@ -267,6 +276,7 @@ class MySQLDecoder:
         files: the files in log order; empty for a reader.
         cascades: what foreign keys of the schema may have changed by the rows that were read.
         xa: XA transactions that were met.
+        unread: why what header indexes ruled out is not needed, in the ledger's words.
     """
 
     def __init__(self, options: OpenOptions) -> None:
@@ -275,21 +285,24 @@ class MySQLDecoder:
         self.catalog = _catalog(options)
         self.cascades = Cascades(self.catalog)
         self.layouts = {mariadb: Layouts(mariadb=mariadb) for mariadb in (False, True)}
-        self.files = () if options.reader else storage.find_logs(options.paths, options.storage_options)
+        self.files = () if options.reader else options.files or storage.find_logs(options.paths, options.storage_options)
         self.source = options.source if options.source.name else Source(options.source.driver or "mysql", self._name())
         self._start = self._bound(options.checkpoint.position)
         self._stop = self._bound(options.stop)
         self._passed: tuple[FileDecoder, int] | None = None  # a file, and the offset of the last group that was dealt with
         self._earliest, self._latest = sys.maxsize, -1  # microseconds
-        self.xa = XaTransactions(self._spot, self._read_on)
-        self._whole: Sequence[storage.LogFile] = ()
+        whole = WholeLog(options)
+        self.xa = XaTransactions(whole.spot, whole.read_on)
+        self._indexes = indexes_of(options)
+        self._sought = Sought(self.selection, own_replays=options.own_replays)
+        self.unread: set[str] = set()
 
     @property
     def span(self) -> tuple[datetime, datetime] | None:
         """Commit times of the first and the last transaction so far, of all in the log; None before the first."""
         if self._latest < 0:
             return None
-        return EPOCH + timedelta(microseconds=self._earliest), EPOCH + timedelta(microseconds=self._latest)
+        return instants((self._earliest, self._latest))
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -307,23 +320,13 @@ class MySQLDecoder:
             self._earliest = min(self._earliest, group.time)
             self._latest = max(self._latest, group.time)
 
-    def _spot(self, file: str, offset: int) -> Spot | None:
-        """Return where in the whole log a place lies; None when that cannot be read on from."""
-        if not self._whole and not self.options.reader:
-            self._whole = storage.find_logs(self.options.log or self.options.paths, self.options.storage_options)
-        return next(((index, offset) for index, found in enumerate(self._whole) if found.name == file), None)
-
-    def _read_on(self, spot: Spot) -> Iterator[tuple[int, binlog.Frame]]:
-        """Yield the frames from a transaction's end on to the end of the log, with the index of their file."""
-        options, at = self.options, spot[1]
-        for index, file in enumerate(self._whole[spot[0] :], spot[0]):
-            head = storage.head(file, options.storage_options, HEAD_SIZE)
-            start = 0 if file.compression else at
-            blocks = storage.read_blocks(file, options.storage_options, start=start, cancel=options.cancel)
-            for frame in binlog.frames(blocks, file.name, at=start, known=binlog.format_of(head, file.name) if start else None):
-                if frame.start >= at:
-                    yield index, frame
-            at = 0
+    def _pass_over(self, file: FileDecoder, run: Run) -> None:
+        """Count what is not read, and note that it was dealt with."""
+        run.count_into(self.options.ledger)
+        self.unread |= run.reasons
+        self._passed = file, run.end
+        if run.span:
+            self._earliest, self._latest = min(self._earliest, run.span[0]), max(self._latest, run.span[1])
 
     def _name(self) -> str:
         return self.files[0].name.rpartition(".")[0] or self.files[0].name if self.files else ""
@@ -348,8 +351,10 @@ class MySQLDecoder:
             return
         first = self._start[0] if self._start else 0
         last = self._stop[0] if self._stop else len(self.files) - 1
-        for index in range(first, last + 1):
-            yield from self._file(index)
+        chosen = self.files[first : last + 1]
+        ahead = storage.ask_ahead(self._opened, chosen, self.options.storage_options) if self._indexes else map(self._opened, chosen)
+        for index, opened in enumerate(ahead, first):
+            yield from self._file(index, *opened)
 
     def _stream(self, blocks: Iterator[bytes]) -> Iterator[BinlogEvent | DamagedEvent]:
         head = next(blocks, b"")
@@ -359,40 +364,43 @@ class MySQLDecoder:
             chain([head], blocks), 0, None, self._start[1] if self._start else BEGINNING, self._stop[1] if self._stop else None
         )
 
-    def _file(self, index: int) -> Iterator[BinlogEvent | DamagedEvent]:
-        """Yield the events of one file, from the checkpoint on when it lies in it."""
-        file, options = self.files[index], self.options
-        check_cancelled(options.cancel)
-        head = storage.head(file, options.storage_options, HEAD_SIZE)
+    def _opened(self, file: storage.LogFile) -> tuple[FileDecoder, bytes, HeaderIndex | None]:
+        """Return a file, its first bytes, and its index where there is one."""
+        check_cancelled(self.options.cancel)
+        head = storage.head(file, self.options.storage_options, HEAD_SIZE)
         decoder = FileDecoder(self, file.name, head)
+        return decoder, head, self._indexes.read(file, decoder.identity, head) if self._indexes else None
+
+    def _file(self, index: int, decoder: FileDecoder, head: bytes, found: HeaderIndex | None) -> Iterator[BinlogEvent | DamagedEvent]:
+        """Yield the events of one file, from the checkpoint on when it lies in it."""
+        options = self.options
         start = self._start[1] if self._start and self._start[0] == index else BEGINNING
         stop = self._stop[1] if self._stop and self._stop[0] == index else None
-        at, known = 0, None
-        if start.offset:
-            if options.checkpoint.log and options.checkpoint.log != decoder.identity:
-                raise InvalidCheckpoint(
-                    f"the checkpoint is of another log than {file.name}",
-                    hint=f"it was made on log {options.checkpoint.log}, this is {decoder.identity}",
-                )
-            at = self._entry(index, decoder.format, start)
-            known = decoder.format if at else None
-        blocks = storage.read_blocks(file, options.storage_options, start=at, cancel=options.cancel)
-        yield from decoder.events(blocks, at, known, start, stop)
+        at = entry(self.files[index], options, decoder.identity, decoder.format, start) if start.offset else 0
+        if found is not None and max(start.offset, stop.offset if stop else 0) <= found.end:
+            yield from self._indexed(self.files[index], decoder, runs(found, self._sought, decoder.name, at, start, stop), start, stop)
+            return
+        recorder = Recorder(options.ledger.total) if self._indexes and stop is None and not start.offset else None
+        blocks = storage.read_blocks(self.files[index], options.storage_options, start=at, cancel=options.cancel)
+        yield from decoder.events(blocks, at, decoder.format if at else None, start, stop, recorder)
+        if recorder is not None and self._indexes is not None:
+            made = recorder.finish(decoder.identity, head, self.files[index].size, decoder.format, options.ledger.total)
+            self._indexes.write(self.files[index], made)
 
-    def _entry(self, index: int, known: binlog.Format, place: Place) -> int:
-        """Return where reading may begin for events after `start`: there, when a transaction starts there, else at the file's start.
-
-        That it does is told from a whole event with a right checksum that begins a transaction and says where it ends.
-        """
-        file, options, start = self.files[index], self.options, place.offset
-        if file.compression or not known.checksum or start <= binlog.HEADER_SIZE or place.number != WHOLE:
-            return 0
-        blocks = storage.read_blocks(file, options.storage_options, start=start, stop=start + HEAD_SIZE, block_size=HEAD_SIZE)
-        try:
-            frame = next(binlog.frames(blocks, file.name, at=start, known=known), None)
-        except MalformedLog:
-            return 0
-        return start if frame is not None and frame.type in _BETWEEN_TRANSACTIONS else 0
+    def _indexed(
+        self, file: storage.LogFile, decoder: FileDecoder, chosen: Sequence[Run], start: Place, stop: Place | None
+    ) -> Iterator[BinlogEvent | DamagedEvent]:
+        """Yield the events of the parts of a file that its index does not rule out."""
+        options = self.options
+        for run in as_one(chosen) if file.compression else chosen:
+            if run.reasons:
+                self._pass_over(decoder, run)
+                continue
+            before = options.ledger.total
+            blocks = storage.read_blocks(file, options.storage_options, start=run.begin, stop=run.end, cancel=options.cancel)
+            begins, ends = run.bounds(start, stop)
+            yield from decoder.events(blocks, run.begin, decoder.format if run.begin else None, begins, ends)
+            run.check(options.ledger.total - before, decoder.end, file.name, stopped=ends is not None)
 
     def close(self) -> None:
         """Release what the decoder holds."""

@@ -72,6 +72,11 @@ class GtidSet:
         at = bisect_right(firsts, number)
         return at > 0 and number <= lasts[at - 1]
 
+    def may_hold(self, name: str, first: int, last: int) -> bool:
+        """Return whether any of the numbers from `first` to `last` of this kind of server's `name` is in the set."""
+        names = (name, f"{name.partition('-')[0]}-*") if self.kind == MARIADB else (name,)
+        return any(low <= last and first <= high for known in names for low, high in zip(*self._bounds.get(known, ((), ())), strict=True))
+
     @cached_property
     def _bounds(self) -> dict[str, tuple[list[int], list[int]]]:
         found: dict[str, tuple[list[int], list[int]]] = {}

@@ -136,7 +136,7 @@ class Reading:
         """Yield the groups in order. Raises MalformedLog at damage, with what to do about it."""
         file = self._file
         frames = binlog.frames(self._blocks, file.name, at=self._at, known=self._known)
-        whole = 0
+        whole = self._at
         try:
             for group in file.gatherer().gather(checked(frames, (start, stop), file.name)):
                 whole = whole if group.problem is NOT_COMMITTED else group.end

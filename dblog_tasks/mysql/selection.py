@@ -18,6 +18,7 @@ from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql import binlog, bodies
 from dblog_tasks.row_filters import bind_rows, may_mean, row_reason
 
+REPLAY_TABLE = "dblog_replay"  # written by our own replays, in the transaction of the undo
 TEXTS = frozenset({binlog.ROWS_QUERY, binlog.ANNOTATE_ROWS})
 LACKS_COLUMN = Omission(
     "partial row image", "the event lacks a column that --where asks for; SET GLOBAL binlog_row_image=FULL for the future"

@@ -18,13 +18,14 @@ machine is first opened, the package of a store when that store is.
     logs.py         the files of a log in their order, and their bytes
 """
 
-from dblog_tasks.storage.files import exists, list_folder, read_file, remove_folder, writable, write_exclusively, write_file
-from dblog_tasks.storage.logs import LogFile, find_logs, head, read_blocks, size_of
+from dblog_tasks.storage.files import exists, list_folder, read_file, read_if_there, remove_folder, writable, write_exclusively, write_file
+from dblog_tasks.storage.logs import LogFile, ask_ahead, find_logs, head, read_blocks, size_of
 from dblog_tasks.storage.options import parse_storage_options
 from dblog_tasks.storage.paths import join
 
 __all__ = [
     "LogFile",
+    "ask_ahead",
     "exists",
     "find_logs",
     "head",
@@ -33,6 +34,7 @@ __all__ = [
     "parse_storage_options",
     "read_blocks",
     "read_file",
+    "read_if_there",
     "remove_folder",
     "size_of",
     "writable",

@@ -21,6 +21,7 @@ from dblog_tasks.storage.ranges import stored_blocks
 
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _PROBE = ".dblog-writable"
+_MISSING = "no such file"
 _CONFLICTS_MAX = 20
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -35,10 +36,20 @@ def list_folder(url: str, options: Options) -> list[str]:
     return sorted(name for name in place_of(url, options).entries() if not _UNFINISHED.fullmatch(name))
 
 
+def read_if_there(url: str, options: Options, limit: int | None = None) -> bytes | None:
+    """Return the whole content; None when there is no such file. Raises what `read_file` raises."""
+    try:
+        return read_file(url, options, limit)
+    except StorageError as error:
+        if error.what == _MISSING:
+            return None
+        raise
+
+
 def read_file(url: str, options: Options, limit: int | None = None) -> bytes:
     """Return the whole content. Raises StorageError when there is none, or more than `limit` bytes of it."""
     stop = None if limit is None else limit + 1
-    content = b"".join(stored_blocks(place_of(url, options), 0, stop, 1 << 20, missing="no such file"))
+    content = b"".join(stored_blocks(place_of(url, options), 0, stop, 1 << 20, missing=_MISSING))
     if limit is not None and len(content) > limit:
         raise StorageError(f"the file has more than the {limit} bytes expected of it", where=url)
     return content

@@ -11,13 +11,14 @@ Law: names and sizes only, nothing of what a log holds; never a whole file in me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 import re
 from threading import Event as CancelEvent
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from dblog_tasks.errors import Cancelled, DblogError, InvalidInput, LogGap, StorageError, UnsupportedLog
 from dblog_tasks.storage import web
@@ -28,6 +29,7 @@ from dblog_tasks.storage.paths import OBJECT_STORES, Info, Options, Place, base_
 from dblog_tasks.storage.place import place_of
 from dblog_tasks.storage.ranges import stored_blocks
 
+T = TypeVar("T")
 _MEMBER = re.compile(r"(?P<series>.+)\.(?P<number>[0-9]{6,19})", re.DOTALL)
 _GLOB = re.compile(r"[*?\[]")
 _INDEX = ".index"
@@ -270,6 +272,24 @@ def read_blocks(
     else:
         place = place_of(file.url, storage_options)
         yield from _until_cancelled(stored_blocks(place, start, stop, block_size, missing=_VANISHED), cancel)
+
+
+def ask_ahead(ask: Callable[[LogFile], T], files: Sequence[LogFile], storage_options: Options) -> Iterator[T]:
+    """Yield what `ask` gives for each file, in order; where a store takes long to answer, of a few files ahead at once."""
+    if len(files) < 2 or not place_of(files[0].url, storage_options).parallel:
+        yield from map(ask, files)
+        return
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="ask-ahead") as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for file in files:
+                waiting.append(pool.submit(ask, file))
+                if len(waiting) > _ASKED_AT_ONCE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def head(file: LogFile, storage_options: Options, size: int) -> bytes:
