@@ -204,12 +204,13 @@ def show(
 
 
 def _print_piece(piece: str | bytes) -> None:
-    """Print text; UTF-8 goes past the text layer, behind what that holds."""
-    if isinstance(piece, str):
-        sys.stdout.write(piece)
-    else:
+    """Print text; UTF-8 goes past the text layer, behind what that holds, where there is something below it."""
+    below = getattr(sys.stdout, "buffer", None)
+    if isinstance(piece, bytes) and below is not None:
         sys.stdout.flush()
-        sys.stdout.buffer.write(piece)
+        below.write(piece)
+    else:
+        sys.stdout.write(piece if isinstance(piece, str) else piece.decode())
 
 
 def _summary(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001 - one signature for all

@@ -215,6 +215,7 @@ class Command:
 
     body: CommandChange
     position = Position("redis", "a.aof:8")
+    transaction = None
 
 
 def test_commands_are_sampled_with_their_grade(tmp_path: Path) -> None:
