@@ -1,7 +1,7 @@
 """`dblog`: the verbs for a shell. No logic: options in, a verb called, its answer printed.
 
 Exit codes: 0 done; 1 usage or input error (one line on standard error); 3 plan written, with omissions or hard conflicts inside its
-filter; 5 check failed; 130 interrupted. Prefect is not imported here.
+filter; 4 replay stopped at a conflict; 5 check failed, verify differs; 130 interrupted. Prefect is not imported here.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 import orjson
 
-from dblog_tasks import __version__, storage
+from dblog_tasks import __version__
+from dblog_tasks.cli_options import DIFFERS, DONE, INCOMPLETE, INTERRUPTED, USAGE, StorageOptions, given as _given, store as _store
+from dblog_tasks.cli_replay import replay, verify
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChanges
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import NOT_READ, Ledger
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
-
-DONE, USAGE, INCOMPLETE, DIFFERS, INTERRUPTED = 0, 1, 3, 5, 130
 
 app = App(
     name="dblog",
@@ -38,15 +38,9 @@ app = App(
 )
 
 
-def _given(help: str, name: str | None = None) -> Parameter:  # noqa: A002 - the parser's word
-    """An option whose default is nothing, so none is shown."""
-    return Parameter(name=name, help=help, show_default=False)
-
-
 Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
 Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
 Schema = Annotated[str, _given("CREATE TABLE statements, or a DSN, where the log has no column names.")]
-StorageOptions = Annotated[list[str], _given("K=V for the store; secrets as K=env:NAME.", "--storage-option")]
 Index = Annotated[
     str,
     Parameter(
@@ -130,16 +124,6 @@ def _request(logs: Sequence[str], driver: str, filters: Filters, schema: str, st
         on_damage=filters.on_damage,
         **more,
     )
-
-
-def _store(pairs: Sequence[str], *urls: str) -> dict[str, Any]:
-    """Return the storage options given, over those of the settings where a URL leads to another machine."""
-    given = storage.parse_storage_options(pairs, os.environ)
-    if all("://" not in url or url.startswith(("file://", "memory://")) for url in urls):
-        return given
-    from dblog_tasks.settings import read_settings  # noqa: PLC0415 - takes long to import
-
-    return read_settings().open_storage_options() | given
 
 
 @app.command
@@ -390,6 +374,10 @@ def check(
         problems = [str(error)]
     print("\n".join(problems) if problems else f"plan {found.id} is whole: {found.ledger.undone} events, {found.ledger.rows_undone} rows")
     return DIFFERS if problems else DONE
+
+
+app.command(replay)
+app.command(verify)
 
 
 class _progress:  # noqa: N801 - used like a function

@@ -17,6 +17,10 @@ redacted URLs and DSNs first. Callers of the package need to catch only `DblogEr
     │   └── TruncatedLog        the log ends inside a record: nothing after the last good position is used
     ├── UnsupportedLog          a log that is whole, of a kind this version cannot read (encrypted, another format)
     ├── MalformedPlan           a plan folder whose files do not agree with its manifest
+    ├── TargetError             a database that cannot be reached, asked or written to
+    │   ├── TargetRefused       what the database is, or how it is set up, forbids a replay: nothing was written
+    │   ├── TargetBusy          a lock wait, a deadlock, a lost connection: nothing of the batch was kept, and it may be tried again
+    │   └── RowRefused          a rule of the database is against a row: a unique key, a foreign key, a check; never tried again
     └── Cancelled               the caller's cancel event was set
 """
 
@@ -104,5 +108,21 @@ class MalformedPlan(DblogError):
     """A plan's files do not agree with its manifest."""
 
 
+class TargetError(DblogError):
+    """A target database cannot be reached, asked or written to."""
+
+
+class TargetRefused(TargetError):
+    """A target database is not one that the plan may be replayed on; nothing was written."""
+
+
+class TargetBusy(TargetError):
+    """The database gave up on a batch that may be tried again; nothing of it was kept, or that is not known (a lost connection)."""
+
+
+class RowRefused(TargetError):
+    """A rule of the database is against the row a step would leave: a conflict, never tried again."""
+
+
 class Cancelled(DblogError):
-    """The caller's cancel event was set while a log was read."""
+    """The caller's cancel event was set."""

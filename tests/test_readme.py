@@ -10,7 +10,8 @@ import shlex
 
 import pytest
 
-from dblog_tasks.cli import DONE, INCOMPLETE, run
+from dblog_tasks.cli import run
+from dblog_tasks.cli_options import DONE, INCOMPLETE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -23,11 +23,16 @@ catalog        what a schema file or a server says
 decoder        log files to events
 literals       values as SQL                                  no I/O
 sql            changes as text for the client                 no I/O
+row_comparison values asked of a server, as the log has them  no I/O
+target_checks  what of a server forbids a replay
+target_rows    rows read, and locked, by key
+target_writes  rows written in bulk
+target         a server that plans are replayed on
 """
 
 from __future__ import annotations
 
-from dblog_tasks.backend import OpenOptions, PassedOver
+from dblog_tasks.backend import OpenOptions, PassedOver, Target, TargetOptions
 from dblog_tasks.event import Position
 from dblog_tasks.mysql.decoder import MySQLDecoder
 from dblog_tasks.mysql.indexes import pass_over
@@ -46,6 +51,12 @@ class MySQLBackend:
     def pass_over(self, options: OpenOptions) -> PassedOver | None:
         """Return what its header index says of the one file of the options when nothing of it is needed, else None; see `PassedOver`."""
         return pass_over(options)
+
+    def target(self, options: TargetOptions) -> Target:
+        """Return the server of a DSN, connected. Raises InvalidInput for a DSN that cannot be used, TargetError."""
+        from dblog_tasks.mysql.target import MySQLTarget  # noqa: PLC0415 - takes long to import, seldom needed
+
+        return MySQLTarget(options)
 
     def position_key(self, position: Position) -> tuple[str, int, int, int]:
         """Return the sort key of a position."""

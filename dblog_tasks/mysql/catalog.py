@@ -204,11 +204,11 @@ def live_catalog(dsn: str, password: str | None = None) -> Catalog:
             raise StorageError(f"the server cannot be asked for its tables: {_words(error)}", where=_shown(_split(dsn))) from None
 
 
-def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
-    """Return a connection to the server a DSN names; text is utf8mb4.
+def connect(dsn: str, password: str | None = None, **settings: Any) -> pymysql.Connection[Any]:
+    """Return a connection to the server a DSN names; text is utf8mb4. `settings` are PyMySQL's, over those of the DSN.
 
-    Without `password` it is taken from the environment: the variable of `?password=env:NAME`, else DBLOG_PASSWORD, else MYSQL_PWD.
-    Raises as `live_catalog` does.
+    Without `password` it is taken from the environment: the variable of `?password=env:NAME`, else DBLOG_PASSWORD, else MYSQL_PWD; a
+    client option file (`?read_default_file=`) gives what neither says. Raises as `live_catalog` does.
     """
     try:
         import pymysql  # noqa: PLC0415 - an extra
@@ -219,13 +219,13 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
     secret = _password(named) if password is None else password
     try:
         return pymysql.connect(
-            host=parts.hostname or "localhost",
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
+            host=parts.hostname or (None if "read_default_file" in options else "localhost"),
+            port=parts.port or (0 if "read_default_file" in options else 3306),
+            user=unquote(parts.username or "") or None,
             password=secret,
             database=unquote(parts.path.strip("/")) or None,
             charset="utf8mb4",
-            **options,
+            **options | settings,
         )
     except Exception as error:  # noqa: BLE001 - what is not a MySQL server makes PyMySQL raise anything
         words = _words(error).replace(secret, "***") if secret else _words(error)
@@ -235,6 +235,7 @@ def connect(dsn: str, password: str | None = None) -> pymysql.Connection[Any]:
 # What a DSN may say after its question mark, beside password=env:NAME.
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "unix_socket": str,
+    "read_default_file": str,
     "ssl_ca": str,
     "ssl_cert": str,
     "ssl_key": str,

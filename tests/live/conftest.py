@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.live.scenes import MakeScene, Scene
 from tests.live.servers import MARIADB_PROGRAMS, REDIS_PROGRAMS, MariaDB, Redis, mariadb_server, missing_programs, redis_server
 
 StartMariaDB: TypeAlias = Callable[..., MariaDB]
@@ -54,3 +55,17 @@ def start_redis() -> Iterator[StartRedis]:
     require(REDIS_PROGRAMS)
     with ExitStack() as servers:
         yield lambda *options: servers.enter_context(redis_server(*options))
+
+
+@pytest.fixture
+def scene(mariadb: MariaDB, tmp_path: Path) -> Iterator[MakeScene]:
+    """`scene(tables)` makes a database of these tables on the shared server; it is dropped afterwards."""
+    made: list[Scene] = []
+
+    def make(tables: str) -> Scene:
+        made.append(Scene(mariadb, tmp_path, tables))
+        return made[-1]
+
+    yield make
+    for one in made:
+        mariadb.sql(f"DROP DATABASE {one.name}")

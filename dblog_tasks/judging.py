@@ -1,0 +1,384 @@
+"""What becomes of each row of a plan, judged by the rows as they are now: values in, verdicts out. No I/O, no database.
+
+Law: a row is changed only while it still is what the log left, in the columns the step changes (an undone insert: in all of them). What
+already is as wanted is not changed. A conflict is a verdict, never an error, and it is never tried again.
+
+    the step          the row now                        verdict
+    changes columns   as the log left it                 applies
+                      as it was before                   already applied
+                      gone                               conflict: row gone
+                      another value in one of them       conflict: column changed
+                      its new key is taken               conflict: key reused
+    brings a row back not there                          applies
+                      there, as wanted                   already applied
+                      there, other                       conflict: key reused
+    takes a row away  as the log left it                 applies
+                      not there                          already applied
+                      another value in any column        conflict: column changed
+    takes a row away, or changes what others refer to:
+                      others refer to it                 conflict: referred to by other rows, whatever is said of conflicts
+
+    stop    a conflict ends the replay, nothing of its batch is kept
+    skip    it is left out, and with it every older step of that row, by the key before and after: an older step could find its value there
+            again by chance
+    force   the step is done all the same: the row gets what the step wants
+
+Where a step finds its column as wanted already, somebody has set it, and what an older step finds in it is not from the log: that is a
+conflict too. Columns the database sets by itself on an update are in no guard: they get the log's value back where they still hold
+the log's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+import marshal
+import sqlite3
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from dblog_tasks.backend import UNKNOWN, BoundTable, Child, Effect
+from dblog_tasks.event import JsonObject, Row
+
+STOP, SKIP, FORCE = "stop", "skip", "force"
+APPLIES, ALREADY, CONFLICT, SKIPPED, FORCED = "applies", "already applied", "conflict", "skipped", "forced"
+GONE, CHANGED, REUSED, REFERRED = "row gone", "column changed", "key reused", "referred to by other rows"
+POISONED = "a newer step of this row was left out"
+KEPT_MAX = 200_000  # rows kept in memory; more are kept in a file
+
+Spot: TypeAlias = tuple[str, Row]  # a table's name and a key in it
+
+
+class PlannedRow(NamedTuple):
+    """One row of a step: what it should be now, and what the step makes of it, in the target's columns; its places then and now."""
+
+    step: int
+    position: str
+    table: BoundTable
+    now: Row | None
+    then: Row | None
+    spots: tuple[Spot, ...]  # by the key it has now, by the one it gets where that is another
+
+
+def planned_row(step: int, position: str, table: BoundTable, now: Row | None, then: Row | None) -> PlannedRow:
+    """Return a row of a step with its places."""
+    now, then = table.row(now), table.row(then)
+    if now is None or then is None:
+        row = then if now is None else now
+        assert row is not None  # noqa: S101 - a step has a row before or after
+        return PlannedRow(step, position, table, now, then, ((table.name, table.key_of(row)),))
+    old, new = table.key_of(now), table.key_of(then)
+    return PlannedRow(step, position, table, now, then, ((table.name, old),) if old == new else ((table.name, old), (table.name, new)))
+
+
+class Verdict(NamedTuple):
+    """What becomes of one row.
+
+    Attributes:
+        planned: the row.
+        verdict: applies, already applied, conflict, skipped, forced.
+        what: which conflict, or why it is skipped.
+        columns: those that are in the way.
+        found: the row as it is, where it is in the way.
+        children: rows that refer to it, where they are.
+    """
+
+    planned: PlannedRow
+    verdict: str
+    what: str = ""
+    columns: tuple[str, ...] = ()
+    found: Row | None = None
+    children: tuple[Child, ...] = ()
+
+    def to_json(self) -> JsonObject:
+        """Return the verdict as a JSON object: rows by column name, those in the way as they are now."""
+        planned, table = self.planned, self.planned.table
+        row = planned.now if planned.now is not None else planned.then
+        return {
+            "step": planned.step,
+            "at": planned.position,
+            "table": table.name,
+            "key": None if row is None else _named(table, row, table.key or table.compared),
+            "verdict": self.verdict,
+            "what": self.what,
+            "columns": list(self.columns),
+            "expected": _named(table, planned.now),
+            "wanted": _named(table, planned.then),
+            "now": _named(table, self.found),
+            "children": [{"table": child.table, "row": child.shown} for child in self.children],
+        }
+
+
+def _named(table: BoundTable, row: Row | None, columns: Iterable[int] | None = None) -> JsonObject | None:
+    if row is None:
+        return None
+    places = range(len(row)) if columns is None else columns
+    return {table.live.columns[at].name: table.live.columns[at].shown(row[at]) for at in places if row[at] is not UNKNOWN}
+
+
+class States(Protocol):
+    """Rows as they are, by table and key; of tables without a key how many there are."""
+
+    def __getitem__(self, spot: Spot) -> Any: ...
+    def __setitem__(self, spot: Spot, state: Any) -> None: ...
+
+
+class KeptStates(MutableMapping[Spot, Any]):
+    """Rows by table and key: in memory, and beyond `KEPT_MAX` in a temporary file."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Spot, Any] = {}
+        self._file: sqlite3.Connection | None = None
+
+    def __getitem__(self, spot: Spot) -> Any:
+        if spot in self._kept or self._file is None:
+            return self._kept[spot]
+        found = self._file.execute("SELECT state FROM states WHERE spot = ?", (marshal.dumps(spot, 2),)).fetchone()
+        if found is None:
+            raise KeyError(spot)
+        return marshal.loads(found[0])  # noqa: S302 - our own, of this process
+
+    def __setitem__(self, spot: Spot, state: Any) -> None:
+        self._kept[spot] = state
+        if len(self._kept) > KEPT_MAX:
+            self._spill()
+
+    def __contains__(self, spot: Any) -> bool:
+        if spot in self._kept or self._file is None:
+            return spot in self._kept
+        return self._file.execute("SELECT 1 FROM states WHERE spot = ?", (marshal.dumps(spot, 2),)).fetchone() is not None
+
+    def __delitem__(self, spot: Spot) -> None:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Spot]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = sqlite3.connect("", isolation_level=None)
+            self._file.executescript(
+                "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; CREATE TABLE states (spot BLOB PRIMARY KEY, state BLOB) WITHOUT ROWID;"
+            )
+        rows = ((marshal.dumps(spot, 2), marshal.dumps(state, 2)) for spot, state in self._kept.items())
+        self._file.execute("BEGIN")
+        self._file.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
+        self._file.execute("COMMIT")
+        self._kept.clear()
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Judge:
+    """Judges rows in the order of the replay, and keeps what each verdict does to the rows.
+
+    Attributes:
+        effects: what is to be written, in order.
+        poisoned: places no older step may touch.
+        ahead: columns, by place, that were as wanted before their step was done; None: all of the row.
+    """
+
+    def __init__(self, policy: str, poisoned: set[Spot], ahead: dict[Spot, frozenset[int] | None]) -> None:
+        self._policy = policy
+        self.poisoned = poisoned
+        self.ahead = ahead
+        self.effects: list[Effect] = []
+
+    def judge(
+        self, rows: Sequence[PlannedRow], states: States, children: Mapping[int, Sequence[Child]], refused: Mapping[int, str]
+    ) -> Iterator[Verdict]:
+        """Yield the verdict of each row.
+
+        `children` (who refers to it) and `refused` (what the database said) go by a row's place in `rows`; `states` is what is, and
+        becomes what will be.
+        """
+        for at, planned in enumerate(rows):
+            if self.poisoned and any(spot in self.poisoned for spot in planned.spots):
+                self.poisoned.update(planned.spots)
+                yield Verdict(planned, SKIPPED, POISONED)
+                continue
+            found = states[planned.spots[0]]
+            effect: Effect | None
+            if found is not None and found == planned.now and not planned.table.exact and len(planned.spots) == 1 and planned.table.key:
+                verdict, effect = Verdict(planned, APPLIES, found=found), Effect(planned.table, found, planned.then, at)
+            else:
+                verdict, effect = (_keyed if planned.table.key else _counted)(planned, states)
+            overtaken = self._overtaken(planned) if self.ahead else ()
+            if overtaken and self._policy != FORCE:
+                verdict, effect = Verdict(planned, CONFLICT, CHANGED, _names(planned.table, overtaken), states[planned.spots[0]]), None
+            elif at in refused:
+                verdict, effect = Verdict(planned, CONFLICT, refused[at], found=verdict.found), None
+            elif effect is not None and at in children:
+                verdict, effect = _referred(verdict, effect, children[at], states)
+            yield self._settle(at, verdict, effect, states)
+
+    def _note_ahead(self, planned: PlannedRow) -> None:
+        whole = planned.now is None or planned.then is None
+        for spot in planned.spots:
+            known = self.ahead.get(spot, frozenset())
+            self.ahead[spot] = None if whole or known is None else known.union(_touched(planned))
+
+    def _overtaken(self, planned: PlannedRow) -> Sequence[int]:
+        """Return the columns of a step that somebody has set to what a newer step wanted."""
+        touched = _touched(planned)
+        for spot in planned.spots:
+            if spot in self.ahead:
+                columns = self.ahead[spot]
+                found = touched if columns is None else [at for at in touched if at in columns]
+                if found:
+                    return found
+        return ()
+
+    def _settle(self, at: int, verdict: Verdict, effect: Effect | None, states: States) -> Verdict:
+        planned = verdict.planned
+        if verdict.verdict == CONFLICT and self._policy == FORCE and _can_be_forced(verdict):
+            effect = _forced(planned, states)
+            verdict = Verdict(planned, FORCED, verdict.what, verdict.columns, verdict.found)
+        if verdict.verdict == CONFLICT and self._policy == SKIP:
+            self.poisoned.update(planned.spots)
+            return Verdict(planned, SKIPPED, verdict.what, verdict.columns, verdict.found, verdict.children)
+        if verdict.verdict == ALREADY:
+            self._note_ahead(planned)
+        if effect is not None:
+            _take(effect, states)
+            self.effects.append(effect if effect.row == at else effect._replace(row=at))
+        return verdict
+
+
+def _touched(planned: PlannedRow) -> Sequence[int]:
+    table, now, then = planned.table, planned.now, planned.then
+    return table.written if now is None or then is None else table.differing(now, then, table.written)
+
+
+def _keyed(planned: PlannedRow, states: States) -> tuple[Verdict, Effect | None]:
+    """Return the verdict on a row that has a key, and what is to be written."""
+    table, now, then = planned.table, planned.now, planned.then
+    if now is None:
+        return _bring_back(planned, states)
+    key = table.key_of(now)
+    found = states[table.name, key]
+    if found is not None and table.key_of(found) != key:  # the database takes another key for this one
+        return Verdict(planned, CONFLICT, CHANGED, _names(table, table.differing(found, now, table.key)), found), None
+    if then is None:
+        if found is None:
+            return Verdict(planned, ALREADY), None
+        differing = table.differing(found, now, [at for at in table.compared if now[at] is not UNKNOWN])
+        if differing:
+            return Verdict(planned, CONFLICT, CHANGED, _names(table, differing), found), None
+        return Verdict(planned, APPLIES, found=found), Effect(table, found, None)
+    return _change(planned, found, states)
+
+
+def _bring_back(planned: PlannedRow, states: States) -> tuple[Verdict, Effect | None]:
+    table, then = planned.table, planned.then
+    assert then is not None  # noqa: S101 - a step has a row before or after
+    found = states[table.name, table.key_of(then)]
+    if found is None:
+        return Verdict(planned, APPLIES), Effect(table, None, then)
+    differing = table.differing(found, then, [at for at in table.compared if then[at] is not UNKNOWN])
+    if not differing:
+        return Verdict(planned, ALREADY, found=found), None
+    return Verdict(planned, CONFLICT, REUSED, _names(table, differing), found), None
+
+
+def _change(planned: PlannedRow, found: Row | None, states: States) -> tuple[Verdict, Effect | None]:
+    table, now, then = planned.table, planned.now, planned.then
+    assert now is not None  # noqa: S101 - see `_keyed`
+    assert then is not None  # noqa: S101
+    old, new = table.key_of(now), table.key_of(then)
+    changed = table.differing(now, then, table.written)
+    guarded = [at for at in changed if at in table.compared and at not in table.key]
+    taken = states[table.name, new] if new != old else None
+    differing = None if found is None else table.differing(found, now, guarded)
+    if found is not None and not differing and taken is None:
+        return Verdict(planned, APPLIES, found=found), Effect(table, found, _changed(table, found, now, then, changed))
+    wanted = taken if new != old else found
+    if wanted is not None and (new == old or found is None) and not table.differing(wanted, then, [*guarded, *table.key]):
+        return Verdict(planned, ALREADY, found=wanted), None
+    if found is None:
+        return Verdict(planned, CONFLICT, GONE, found=taken), None
+    if differing:
+        return Verdict(planned, CONFLICT, CHANGED, _names(table, differing), found), None
+    return Verdict(planned, CONFLICT, REUSED, _names(table, table.key), taken), None
+
+
+def _changed(table: BoundTable, found: Row, now: Row, then: Row, changed: Sequence[int]) -> Row:
+    """Return the row with the step's columns; those the database sets by itself only where they still are what the log left."""
+    row: list[Any] = list(found)
+    for at in changed:
+        if at not in table.automatic or found[at] == now[at]:
+            row[at] = then[at]
+    return tuple(row)
+
+
+def _can_be_forced(verdict: Verdict) -> bool:
+    """Return whether a step can be done against what was found: not where another row would have to give way for it."""
+    planned = verdict.planned
+    return bool(planned.table.key) and (verdict.what in (GONE, CHANGED) or (verdict.what == REUSED and planned.now is None))
+
+
+def _forced(planned: PlannedRow, states: States) -> Effect | None:
+    """Return what a forced step does: the row gets what the step wants, whatever it is now."""
+    table, now, then = planned.table, planned.now, planned.then
+    key = table.key_of(then if then is not None else now)  # type: ignore[arg-type]  # one of them is there
+    found = states[table.name, key]
+    if then is None:
+        return None if found is None else Effect(table, found, None)
+    if now is None or found is None:
+        old = None if now is None else states[table.name, table.key_of(now)]
+        if old is not None and now is not None:
+            return Effect(table, old, _changed(table, old, now, then, table.differing(now, then, table.written)))
+        if found is None:
+            return Effect(table, None, then)
+        return Effect(
+            table, found, tuple([then[at] if at in table.written and then[at] is not UNKNOWN else found[at] for at in range(len(found))])
+        )
+    return Effect(table, found, _changed(table, found, now, then, table.differing(now, then, table.written)))
+
+
+def _counted(planned: PlannedRow, states: States) -> tuple[Verdict, Effect | None]:
+    """Return the verdict on a row of a table without a key: equal rows are told by their number only."""
+    table, now = planned.table, planned.now
+    if now is not None and states[table.name, table.key_of(now)] < 1:
+        return Verdict(planned, CONFLICT, GONE), None
+    return Verdict(planned, APPLIES, found=now), Effect(table, now, planned.then)
+
+
+def _referred(verdict: Verdict, effect: Effect, children: Sequence[Child], states: States) -> tuple[Verdict, Effect | None]:
+    """Return a conflict where rows refer to what the step takes away, unless newer steps have dealt with them."""
+    left = tuple([child for child in children if _still_refers(child, states)])
+    if left:
+        return Verdict(verdict.planned, CONFLICT, REFERRED, found=effect.before, children=left), None
+    return verdict, effect
+
+
+def _still_refers(child: Child, states: States) -> bool:
+    try:
+        state = states[child.table, child.key]
+    except KeyError:
+        return True
+    if not isinstance(state, tuple):  # gone, or so many of them
+        return state is not None and state != 0
+    return all(state[at] == value for at, value in child.refers)
+
+
+def _take(effect: Effect, states: States) -> None:
+    """Let the rows be as the effect leaves them."""
+    table, before, after = effect.table, effect.before, effect.after
+    if table.key:
+        if before is not None:
+            states[table.name, table.key_of(before)] = None
+        if after is not None:
+            states[table.name, table.key_of(after)] = after
+        return
+    for row, more in ((before, -1), (after, 1)):
+        if row is not None:
+            states[table.name, table.key_of(row)] += more
+
+
+def _names(table: BoundTable, columns: Iterable[int]) -> tuple[str, ...]:
+    return tuple(table.live.columns[at].name for at in columns)

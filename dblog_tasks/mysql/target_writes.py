@@ -1,0 +1,256 @@
+"""Rows written in bulk: what a batch does to each row, as few statements as it takes.
+
+Law: every statement names rows that were read and locked before, and must meet exactly as many: anything else is undone. The order of
+the steps is the truth; it is left only where nobody can tell:
+
+    folded   each row once, from what it was to what it becomes: deletes, children first; inserts, parents first; updates
+    runs     steps in their order, neighbours of one kind in one statement: where a key changes, or rules of the database were against
+             the folded order
+    singles  one step a statement: where runs failed too, to name the step
+
+    insert   INSERT … VALUES (…), (…)                                   delete   DELETE … WHERE key IN (…)
+    update   UPDATE … SET c = CASE key WHEN … THEN … END WHERE key IN (…), rows that change the same columns together
+
+Measured on MariaDB 10.11, a row: CASE 40 µs, a join with VALUES 52, a temporary table 34 (and a right to make one), single statements
+in one packet 275, the client's own single statements 120.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+import re
+
+from dblog_tasks.backend import BoundTable, Effect
+from dblog_tasks.errors import DblogError, MalformedPlan, RowRefused
+from dblog_tasks.event import Row
+from dblog_tasks.mysql.literals import base_type, identifier
+from dblog_tasks.mysql.target_rows import KeyCondition, Query, RowReader, chunks, form_of, title
+
+UPDATES_MAX = 200  # rows of one UPDATE: each row is looked for among the branches of CASE
+ROWS_MAX = 500
+CHARACTERS_MAX = 1 << 20  # of one INSERT
+LENIENT, STRICT = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES", "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES"
+SAVEPOINT, BACK = "SAVEPOINT dblog_batch", "ROLLBACK TO SAVEPOINT dblog_batch"
+INSERT, UPDATE, DELETE = "insert", "update", "delete"
+_CLASS = re.compile(r"[^'\d]*")  # what makes literals of one kind: introducer, X, a function; a number's is empty or a sign
+
+Run = Callable[[str], int]  # a statement -> how many rows it met
+
+
+class _Miscounted(DblogError):
+    """A statement met another number of rows than were locked for it."""
+
+
+class TableWriter:
+    """Writes rows of one table."""
+
+    def __init__(self, table: BoundTable, run: Run, query: Query) -> None:
+        self._table, self._run, self._query = table, run, query
+        columns = table.live.columns
+        self._name = title(table.live)
+        self._names = [identifier(column.name) for column in columns]
+        self._writes = [form_of(columns[at]).write if at in table.written else str for at in range(len(columns))]
+        self._key = KeyCondition([columns[at] for at in table.key])
+        self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in table.written)}) VALUES "  # noqa: S608 - quoted
+        self._enums = [at for at in table.written if base_type(columns[at]) == "enum"]
+        self._reader = RowReader(table)
+
+    def _literal(self, at: int, value: object) -> str:
+        return "NULL" if value is None else self._writes[at](value)
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Insert rows."""
+        written = self._table.written
+        pending: list[str] = []
+        size = 0
+        for row in rows:
+            text = f"({', '.join([self._literal(at, row[at]) for at in written])})"
+            if pending and (len(pending) == ROWS_MAX or size + len(text) > CHARACTERS_MAX):
+                self._exactly(len(pending), self._insert + ", ".join(pending))
+                pending, size = [], 0
+            pending.append(text)
+            size += len(text)
+        self._exactly(len(pending), self._insert + ", ".join(pending))
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Delete the rows of these keys; of a table without a key, one row for each."""
+        table = self._table
+        if not table.key:
+            for row in rows:
+                self._exactly(1, f"DELETE FROM {self._name} WHERE {self._reader.exactly(table.key_of(row))} LIMIT 1")  # noqa: S608
+            return
+        for some in chunks(rows, ROWS_MAX):
+            self._exactly(len(some), f"DELETE FROM {self._name} WHERE {self._key.any_of([table.key_of(row) for row in some])}")  # noqa: S608
+
+    def update(self, pairs: Sequence[tuple[Row, Row]]) -> None:
+        """Turn rows into others, those that change the same columns together."""
+        shapes: dict[tuple[int, ...], list[tuple[Row, Row]]] = defaultdict(list)
+        for before, after in pairs:
+            shapes[tuple(self._table.differing(before, after, self._table.written))].append((before, after))
+        for changed, some in shapes.items():
+            if changed:
+                for chunk in chunks(some, 1 if set(changed) & set(self._table.key) or not self._table.key else UPDATES_MAX):
+                    self._update(changed, chunk)
+
+    def _update(self, changed: Sequence[int], pairs: Sequence[tuple[Row, Row]]) -> None:
+        literals = [[self._literal(at, after[at]) for at in changed] for _, after in pairs]
+        for group in _uniform(range(len(pairs)), literals, len(changed)):
+            rows = [pairs[at][0] for at in group]
+            sets = [self._assignment(at, rows, [literals[place][n] for place in group]) for n, at in enumerate(changed)]
+            sets += [f"{self._names[at]} = {self._names[at]}" for at in self._table.automatic if at not in changed]
+            keys = [self._table.key_of(row) for row in rows]
+            where = self._key.any_of(keys) if self._table.key else f"{self._reader.exactly(keys[0])} LIMIT 1"
+            self._exactly(len(group), f"UPDATE {self._name} SET {', '.join(sets)} WHERE {where}")  # noqa: S608 - values are literals
+
+    def _assignment(self, at: int, rows: Sequence[Row], literals: Sequence[str]) -> str:
+        name = self._names[at]
+        if len(set(literals)) == 1:
+            return f"{name} = {literals[0]}"
+        keys = [self._table.key_of(row) for row in rows]
+        branches = [f"WHEN {key} THEN {literal}" for key, literal in zip(self._key.branches(keys), literals, strict=True)]
+        return f"{name} = CASE {self._key.subject} {' '.join(branches)} ELSE {name} END"
+
+    def _exactly(self, count: int, statement: str) -> None:
+        met = self._run(statement) if count else 0
+        if met != count:
+            raise _Miscounted(f"table {self._table.name}: {met} rows were met instead of {count}")
+
+    def write(self, kind: str, effects: Sequence[Effect]) -> None:
+        """Write effects of one kind; outside of strict mode where only that takes an enum's error value, and look at what was stored."""
+        lenient = [effect for effect in effects if effect.after is not None and self._needs_lenience(effect)]
+        strict = [effect for effect in effects if effect not in lenient] if lenient else effects
+        self._write(kind, strict)
+        if lenient:
+            self._run(f"SET SESSION sql_mode = '{LENIENT}'")
+            try:
+                self._write(kind, lenient)
+            finally:
+                self._run(f"SET SESSION sql_mode = '{STRICT}'")
+            self._check_stored([effect.after for effect in lenient if effect.after is not None])
+
+    def _needs_lenience(self, effect: Effect) -> bool:
+        after, before = effect.after, effect.before
+        return any(after is not None and after[at] == 0 and (before is None or before[at] != 0) for at in self._enums)
+
+    def _check_stored(self, rows: Sequence[Row]) -> None:
+        if self._table.key:
+            stored = self._reader.read(self._query, [self._table.key_of(row) for row in rows], "")
+            for row in rows:
+                found = stored[self._table.key_of(row)]
+                if found is None or self._table.differing(row, found, self._table.written):
+                    raise RowRefused(f"table {self._table.name} stored another value than {row!r:.200}")
+
+    def _write(self, kind: str, effects: Sequence[Effect]) -> None:
+        if kind == INSERT:
+            self.insert([effect.after for effect in effects if effect.after is not None])
+        elif kind == DELETE:
+            self.delete([effect.before for effect in effects if effect.before is not None])
+        else:
+            self.update([(effect.before, effect.after) for effect in effects if effect.before is not None and effect.after is not None])
+
+
+def _uniform(places: Iterable[int], literals: Sequence[Sequence[str]], width: int) -> Iterator[list[int]]:
+    """Yield groups of rows whose literals of each column are of one kind: CASE would turn them all into one type."""
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    kinds = [{_kind(literal) for row in literals if (literal := row[at]) != "NULL"} for at in range(width)]
+    mixed = [at for at in range(width) if len(kinds[at]) > 1]
+    if not mixed:
+        yield list(places)
+        return
+    for place in places:
+        groups[tuple([_kind(literals[place][at]) for at in mixed])].append(place)
+    yield from groups.values()
+
+
+def _kind(literal: str) -> str:
+    return _CLASS.match(literal)[0].lstrip("-")  # type: ignore[index]  # it matches everything
+
+
+class BatchWriter:
+    """Writes the effects of a batch. `depth` says how deep a table stands below those it refers to; None: it goes in circles."""
+
+    def __init__(self, run: Run, query: Query, depth: Callable[[BoundTable], int | None]) -> None:
+        self._run, self._query, self._depth = run, query, depth
+        self._writers: dict[BoundTable, TableWriter] = {}
+
+    def write(self, effects: Sequence[Effect]) -> None:
+        """Write the effects. Raises RowRefused whose `where` is the number of the effect a rule of the database is against."""
+        if not all(effect.table.transactional for effect in effects):
+            self._one_by_one(effects)
+            return
+        self._run(SAVEPOINT)
+        for way in (self._folded, _runs):
+            try:
+                for kind, some in way(effects):
+                    self._of(some[0].table).write(kind, some)
+            except (RowRefused, _Miscounted):
+                self._run(BACK)
+            else:
+                return
+        self._one_by_one(effects)
+
+    def _one_by_one(self, effects: Sequence[Effect]) -> None:
+        for number, effect in enumerate(effects):
+            try:
+                self._of(effect.table).write(_kind_of(effect), [effect])
+            except (RowRefused, _Miscounted) as error:
+                raise RowRefused(error.what, where=str(number)) from None
+
+    def _of(self, table: BoundTable) -> TableWriter:
+        if table not in self._writers:
+            self._writers[table] = TableWriter(table, self._run, self._query)
+        return self._writers[table]
+
+    def _folded(self, effects: Sequence[Effect]) -> list[tuple[str, list[Effect]]]:
+        """Return what becomes of each row in the end, in an order that suits foreign keys; the runs where rows cannot be told apart."""
+        rows: dict[tuple[BoundTable, Row], Effect] = {}
+        for effect in effects:
+            table, before, after = effect.table, effect.before, effect.after
+            row = after if before is None else before
+            if not table.key or row is None or (before is not None and after is not None and table.key_of(before) != table.key_of(after)):
+                return _runs(effects)
+            first = rows.get((table, table.key_of(row)))
+            rows[table, table.key_of(row)] = effect if first is None else effect._replace(before=first.before)
+        groups: dict[tuple[str, BoundTable], list[Effect]] = defaultdict(list)
+        for effect in rows.values():
+            if effect.before is not None or effect.after is not None:
+                groups[_kind_of(effect), effect.table].append(effect)
+        depths = {table: self._depth(table) for _, table in groups}
+        if None in depths.values() or len({table.name for table in depths}) < len(depths):
+            return _runs(effects)
+        weight: Mapping[str, int] = {DELETE: -1, INSERT: 1, UPDATE: 0}
+        phase: Mapping[str, int] = {DELETE: 0, INSERT: 1, UPDATE: 2}
+        ordered = sorted(groups.items(), key=lambda item: (phase[item[0][0]], weight[item[0][0]] * (depths[item[0][1]] or 0)))
+        return [(kind, some) for (kind, _), some in ordered]
+
+
+def _kind_of(effect: Effect) -> str:
+    return INSERT if effect.before is None else DELETE if effect.after is None else UPDATE
+
+
+def _runs(effects: Sequence[Effect]) -> list[tuple[str, list[Effect]]]:
+    """Return neighbours of one kind and table together, no row twice in one."""
+    runs: list[tuple[str, list[Effect]]] = []
+    for (kind, table), some in groupby(effects, key=lambda effect: (_kind_of(effect), effect.table)):
+        seen: set[Row] = set()
+        run: list[Effect] = []
+        for effect in some:
+            row = effect.after if effect.before is None else effect.before
+            key = table.key_of(row) if row is not None else ()
+            moves = effect.before is not None and effect.after is not None and table.key_of(effect.before) != table.key_of(effect.after)
+            if run and (key in seen or moves or not table.key):
+                runs.append((kind, run))
+                run, seen = [], set()
+            run.append(effect)
+            seen.add(key)
+            if moves and effect.after is not None:
+                seen.add(table.key_of(effect.after))
+        runs.append((kind, run))
+    return runs
+
+
+def unfit(table: BoundTable, error: Exception) -> MalformedPlan:
+    """Return the error for a value that no column of its type can have."""
+    return MalformedPlan(f"a value does not fit table {table.name}: {error}", hint="make the plan again")
