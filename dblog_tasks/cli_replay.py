@@ -21,7 +21,10 @@ from dblog_tasks.verify import VerifyReport, verify as verify_plan
 
 Plan = Annotated[str, Parameter(name="PLAN", help="The plan's folder.")]
 Where = Annotated[
-    str, Parameter(name="--target", help="mysql://user@host:port/schema?unix_socket=PATH, or env:NAME of a variable that holds one.")
+    str,
+    Parameter(
+        name="--target", help="mysql://user@host:port/schema?unix_socket=PATH, env:NAME of a variable that holds one, or block:NAME."
+    ),
 ]
 Report = Annotated[Literal["text", "json"], Parameter("--as", help="Sentences, or the report as JSON.")]
 SHOWN_MAX = 20
@@ -56,9 +59,10 @@ def replay(
 
     Example: dblog replay plan --target mysql://admin@db1/shop --approve 16faba862abc91d90db9f4864302aaef
     """
+    dsn, password = _reached(target)
     request = ReplayRequest(
         url,
-        target,
+        dsn,
         approve=approve,
         approver=approver,
         dry_run=dry_run,
@@ -75,10 +79,19 @@ def replay(
         storage_options=store(storage_options, url),
     )
     with _interruptible() as cancel, _bar() as advance:
-        report = replay_plan(request, progress=advance, cancel=cancel, outcomes=_print_verdict if dry_run else None)
+        report = replay_plan(request, progress=advance, cancel=cancel, password=password, outcomes=_print_verdict if dry_run else None)
     for line in [_as_json(report)] if as_ == "json" else _replay_lines(report, target):
         print(line)
     return report.exit_code
+
+
+def _reached(target: str) -> tuple[str, str | None]:
+    """Return the DSN of a target and its password: those of a Prefect block, or what is said and None."""
+    if not target.startswith("block:"):
+        return target, None
+    from dblog_tasks.blocks import database_target  # noqa: PLC0415 - Prefect takes long to import
+
+    return database_target(target)
 
 
 def _as_json(report: ReplayReport | VerifyReport) -> str:
@@ -137,9 +150,10 @@ def verify(
 
     Example: dblog verify plan --target mysql://admin@db1/shop
     """
-    report = verify_plan(
-        url, target, storage_options=store(storage_options, url), guard_ignore=tuple(guard_ignore), accept_drift=tuple(accept_drift)
-    )
+    dsn, password = _reached(target)
+    options = store(storage_options, url)
+    ignore, drift = tuple(guard_ignore), tuple(accept_drift)
+    report = verify_plan(url, dsn, storage_options=options, password=password, guard_ignore=ignore, accept_drift=drift)
     for line in [_as_json(report)] if as_ == "json" else _verify_lines(report):
         print(line)
     return report.exit_code

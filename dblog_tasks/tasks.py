@@ -53,8 +53,10 @@ from prefect.futures import PrefectFuture, as_completed
 
 from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
+from dblog_tasks.blocks import stored
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
+from dblog_tasks.markdown import cell, table as markdown_table
 from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
 from dblog_tasks.plan import Plan, not_in_log
 from dblog_tasks.planning import PlanRequest
@@ -67,7 +69,7 @@ CHECKPOINT_VERSION = 1
 ADVANCED, CAUGHT_UP, PLANNED = "Advanced", "CaughtUp", "Planned"
 PLAN_READY = "dblog.plan.ready"
 PROGRESS_SECONDS = 1.0  # between two updates: each is a request
-TABLES_SHOWN, TRANSACTIONS_SHOWN, CELL_CHARACTERS = 50, 10, 200
+TABLES_SHOWN, TRANSACTIONS_SHOWN = 50, 10
 _ENVIRONMENT = "env:"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -116,14 +118,14 @@ class FinishedPlan:
     omitted: int
     hard: int
     soft: int
+    source: str = ""
 
     @classmethod
     def of(cls, plan: Plan) -> FinishedPlan:
         """Return the values of a plan."""
         found = plan.manifest["conflicts"]
-        return cls(
-            plan.id, plan.url, plan.start, plan.end, plan.ledger.rows_undone, plan.ledger.omitted.total(), found["hard"], found["soft"]
-        )
+        numbers = (plan.ledger.rows_undone, plan.ledger.omitted.total(), found["hard"], found["soft"])
+        return cls(plan.id, plan.url, plan.start, plan.end, *numbers, plan.manifest["source"]["name"])
 
     def __str__(self) -> str:
         blemishes = ((self.omitted, "events omitted"), (self.hard, "hard conflicts"), (self.soft, "soft conflicts"))
@@ -164,7 +166,7 @@ def plan_log_file(job: PlanJob, file: LogFile, files: Sequence[LogFile]) -> LogP
 @task(name="finish plan", **_RETRIED)
 def finish_plan(job: PlanJob, parts: Sequence[LogPart]) -> FinishedPlan:
     """Look for conflicts, write the manifest, and show the plan; it is the other run's plan when that was faster."""
-    return _show(planning.finish_plan(opened(job), parts))
+    return show_plan(planning.finish_plan(opened(job), parts))
 
 
 @task(name="follow finished plans", **_RETRIED)
@@ -181,7 +183,7 @@ def follow_plans(job: PlanJob, start: Checkpoint, *, certain: bool) -> FinishedP
         _refuse_other_log(request, end)
     if not certain:
         _refuse_overlap(request, end)
-    return _show(found[-1]) if found else None
+    return show_plan(found[-1]) if found else None
 
 
 def _chain(request: PlanRequest, start: Checkpoint) -> Iterator[Plan]:
@@ -235,8 +237,10 @@ def opened(job: PlanJob) -> PlanRequest:
             "a password is not written out", where="schema_url", hint="put the DSN into the environment and write env:VARIABLE"
         )
     settings = read_settings()
-    options = _merged(settings.open_storage_options(), given)
-    return replace(job.request, schema=schema, storage_options=options, index=job.request.index or settings.index)
+    (out, *logs), of_blocks = stored((job.request.out, *job.request.logs))
+    options = _merged(_merged(settings.open_storage_options(), of_blocks), given)
+    index = job.request.index or settings.index
+    return replace(job.request, logs=tuple(logs), out=out, schema=schema, storage_options=options, index=index)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,24 +285,25 @@ def artifact_key(kind: str, source: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"dblog-{kind}-{source}".lower()).strip("-")
 
 
-def _show(plan: Plan) -> FinishedPlan:
-    """Make the artifacts of a plan and tell that it is ready; return its values."""
+def show_plan(plan: Plan, *, ready: bool = True) -> FinishedPlan:
+    """Make the artifacts of a plan and, when it is new, tell that it is `ready`; return its values."""
     finished, source = FinishedPlan.of(plan), plan.manifest["source"]["name"]
     create_markdown_artifact(radius(plan), key=artifact_key("radius", source), description=f"What plan {plan.id} undoes")
     create_table_artifact(ledger_table(plan), key=artifact_key("ledger", source), description=f"What became of every event: plan {plan.id}")
     create_link_artifact(_link(plan.url), link_text=plan.url, key=artifact_key("plan", source), description=f"Plan {plan.id}")
-    emit_event(
-        PLAN_READY,
-        resource={"prefect.resource.id": f"dblog.source.{source}", "prefect.resource.name": source},
-        payload={
-            "plan": plan.url,
-            "id": plan.id,
-            "rows": finished.rows,
-            "omitted": finished.omitted,
-            "hard": finished.hard,
-            "soft": finished.soft,
-        },
-    )
+    if ready:
+        emit_event(
+            PLAN_READY,
+            resource={"prefect.resource.id": f"dblog.source.{source}", "prefect.resource.name": source},
+            payload={
+                "plan": plan.url,
+                "id": plan.id,
+                "rows": finished.rows,
+                "omitted": finished.omitted,
+                "hard": finished.hard,
+                "soft": finished.soft,
+            },
+        )
     return finished
 
 
@@ -314,17 +319,17 @@ def radius(plan: Plan) -> str:
     biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
     known, start, end = found["known_up_to"], plan.start.position.value, plan.end.position.value
     lines = [
-        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions: {_cell(verdict(plan))}",
-        f"`{plan.id}`: {_cell(manifest['source']['name'])}, after {_cell(start or 'the beginning')} up to {_cell(end)}",
-        _markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
-        _markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
-        f"Later changes to these rows, known up to {_cell(known['position'] or '-')}: **{found['hard']} hard**, {found['soft']} soft.",
+        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions: {cell(verdict(plan))}",
+        f"`{plan.id}`: {cell(manifest['source']['name'])}, after {cell(start or 'the beginning')} up to {cell(end)}",
+        markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
+        markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
+        f"Later changes to these rows, known up to {cell(known['position'] or '-')}: **{found['hard']} hard**, {found['soft']} soft.",
     ]
     if chosen["partly_selected"]:
-        also = ", ".join(_cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
+        also = ", ".join(cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
         lines.append(f"**{chosen['partly_selected']} transactions are undone in part**: they also changed {also}.")
-    lines += [f"Not in this log: {_cell(said)}." for said in not_in_log(manifest)]
-    lines += [f"Not compared: {_cell(table)} ({_cell(why)})." for table, why in list(found["unknown"].items())[:TABLES_SHOWN]]
+    lines += [f"Not in this log: {cell(said)}." for said in not_in_log(manifest)]
+    lines += [f"Not compared: {cell(table)} ({cell(why)})." for table, why in list(found["unknown"].items())[:TABLES_SHOWN]]
     return "\n\n".join(lines)
 
 
@@ -337,17 +342,6 @@ def ledger_table(plan: Plan) -> list[JsonObject]:
         {"events": count, "became": "omitted", "why": reason, "fix": fixes.get(reason, "")} for reason, count in ledger.omitted.items()
     ]
     return [*rows, {"events": ledger.total, "became": "read", "why": "balanced" if ledger.balanced else "NOT BALANCED", "fix": ""}]
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> str:
-    lines = [head, ["---"] * len(head), *rows[:limit]]
-    more = f"\n\n… and {len(rows) - limit} more" if len(rows) > limit else ""
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + more
-
-
-def _cell(value: Any) -> str:
-    """Return a value of the log as plain text in Markdown."""
-    return re.sub(r"([\\`*_\[\]|<>&#])", r"\\\1", " ".join(str(value).split())[:CELL_CHARACTERS])
 
 
 def mark_run(job: PlanJob) -> str:
