@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 import orjson
 
 from dblog_tasks import __version__
+from dblog_tasks.cli_approve import approve
 from dblog_tasks.cli_options import DIFFERS, DONE, INCOMPLETE, INTERRUPTED, USAGE, StorageOptions, given as _given, store as _store
 from dblog_tasks.cli_replay import replay, verify
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
@@ -377,6 +378,7 @@ def check(
 
 
 app.command(replay)
+app.command(approve)
 app.command(verify)
 
 

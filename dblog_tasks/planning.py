@@ -211,7 +211,7 @@ def finish_plan(request: PlanRequest, parts: Sequence[LogPart], cancel: CancelEv
 
 def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], cancel: CancelEvent | None) -> Conflicts:
     """Go over the plan's tables once more, from its first step to the end of the logs, unless nothing there can be of anybody else."""
-    search = ConflictSearch(lambda: _forward(draft), draft.positions)
+    search = ConflictSearch(lambda: forward(draft), draft.positions)
     writer = SegmentWriter(request.out, CONFLICTS, "later", request.storage_options)
     try:
         if _undoes_all(request, draft.ledger, parts):
@@ -219,8 +219,8 @@ def _conflicts(request: PlanRequest, draft: Plan, parts: Sequence[LogPart], canc
                 search.count_keys()
             latest = max((part.span[1] for part in parts if part.span), default=None)
             return Conflicts(0, 0, draft.end.position.value, latest.isoformat() if latest else "", {}, (), search.keys)
-        with default_registry.get(request.driver).open(_later_options(request, draft, cancel)) as decoder:
-            for conflict in search.find(_until_torn(decoder) if request.resume else decoder):
+        with default_registry.get(request.driver).open(later_options(request, draft, cancel)) as decoder:
+            for conflict in search.find(until_torn(decoder) if request.resume else decoder):
                 if writer.add(dumped(conflict.to_json()), events=1):
                     writer.flush()
             known = getattr(decoder, "checkpoint", Checkpoint()).position.value
@@ -244,13 +244,14 @@ def _undoes_all(request: PlanRequest, ledger: Ledger, parts: Sequence[LogPart]) 
     return not (omitted or ledger.rows_not_needed or request.stop or left_out - _ELSEWHERE)
 
 
-def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:
+def later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:
+    """Return how to open the logs from a plan's first step to their end, for the plan's tables."""
     tables = [table for table, counts in draft.manifest["tables"].items() if COMMAND not in counts]
-    first = _first_start(draft)
-    files = find_files(replace(request, stop=Position(), start=Checkpoint(position=first) if first else Checkpoint()))
+    start = Checkpoint(position=_first_start(draft) or Position())
+    files = find_files(replace(request, stop=Position(), start=start))
     return open_options(
         path=tuple(file.url for file in files),
-        checkpoint=Checkpoint(position=first) if first else None,
+        checkpoint=start,
         selection=(any_of(*(by_table(escape(table)) for table in tables)),) if tables else (),
         storage_options=request.storage_options,
         schema=request.schema,
@@ -262,7 +263,7 @@ def _later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None
     )
 
 
-def _until_torn(events: Iterable[Event]) -> Iterator[Event]:
+def until_torn(events: Iterable[Event]) -> Iterator[Event]:
     """Yield the events of a log that is still being written: its torn end waits for the next run."""
     with suppress(TruncatedLog):
         yield from events
@@ -280,7 +281,7 @@ def _first_start(draft: Plan) -> Position | None:
     return None
 
 
-def _forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:
+def forward(draft: Plan) -> Iterator[tuple[str, RowChanges | CommandChange]]:
     """Yield position and changes of the steps, in log order, as the log has them."""
     for segment in draft.segments(STEPS):
         for step in draft.steps_of(segment):

@@ -13,7 +13,7 @@ the manifest's. Text of a log is made printable before it is shown. No value of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from itertools import islice
@@ -58,29 +58,29 @@ def verdict(plan: Plan) -> str:
 
 
 def summary(plan: Plan, *, mask: bool = False, zone: tzinfo | None = None) -> str:
-    """Return the plan on one screen, without a line end after the last line.
+    """Return the plan on one screen, without a line end after the last line; the plan is read, not checked.
 
-    Args:
-        plan: read, not checked.
-        mask: show no value of a row, and no text of a statement.
-        zone: of local time; None: the machine's own.
-
+    Under `mask` no value of a row and no text of a statement is shown. `zone` is of local time, None the machine's own.
     Raises MalformedPlan for a segment that is not the manifest's, and what the storage raises.
     """
+    return "\n".join(line.rstrip() for part in sections(plan, mask=mask, zone=zone).values() for line in part)
+
+
+def sections(plan: Plan, *, mask: bool = False, zone: tzinfo | None = None) -> dict[str, Iterable[str]]:
+    """Return the parts of `summary` by name, each as lines, to be read once."""
     samples = _samples(plan)
-    parts = (
-        [verdict(plan), ""],
-        _origin(plan, zone),
-        _tables(plan),
-        _transactions(plan, mask=mask),
-        _conflicts(plan, mask=mask),
-        _omissions(plan),
-        _ledger(plan.ledger),
-        _risks(plan, samples),
-        _sampled(samples, mask=mask),
-        _end(plan),
-    )
-    return "\n".join(line.rstrip() for part in parts for line in part)
+    return {
+        "verdict": [verdict(plan), ""],
+        "origin": _origin(plan, zone),
+        "tables": _tables(plan),
+        "transactions": _transactions(plan, mask=mask),
+        "conflicts": _conflicts(plan, mask=mask),
+        "omissions": _omissions(plan),
+        "ledger": _ledger(plan.ledger),
+        "risks": _risks(plan, samples),
+        "samples": _sampled(samples, mask=mask),
+        "end": _end(plan),
+    }
 
 
 def plan_json(plan: Plan) -> JsonObject:

@@ -7,6 +7,8 @@ Law: read when a run starts, never at import; no Prefect here. Sources, first wi
     DBLOG_STORAGE_OPTIONS__CLIENT_KWARGS__ENDPOINT_URL=…         an option below another
     DBLOG_INDEX=…                                                folder of header indexes, for runs that are given none
     DBLOG_RETRIES=5, DBLOG_RETRY_DELAY_SECONDS=30                when a store cannot be reached
+    DBLOG_APPROVAL_SECONDS=3600                                  how long an approval counts after its screen was shown
+    DBLOG_APPROVAL_WAIT_SECONDS=604800                           how long a run waits for one
 
 Where results lie, and with them the checkpoints of flows, is Prefect's own setting: PREFECT_DEFAULT_RESULT_STORAGE_BLOCK.
 """
@@ -33,6 +35,8 @@ class Settings(BaseSettings):
         index: URL of the folder of header indexes; empty: none are made. The command line takes it from the environment alone.
         retries: attempts after the first one when a store cannot be reached.
         retry_delay_seconds: before each of them.
+        approval_seconds: how long an approval counts after its screen was shown; later a person is asked again.
+        approval_wait_seconds: how long a run waits for an answer before it fails.
     """
 
     model_config = SettingsConfigDict(
@@ -47,6 +51,8 @@ class Settings(BaseSettings):
     index: str = ""
     retries: int = Field(2, ge=0, le=100)
     retry_delay_seconds: float = Field(10, ge=0, le=3600)
+    approval_seconds: float = Field(3600, gt=0, le=30 * 86400)
+    approval_wait_seconds: int = Field(7 * 86400, ge=60, le=366 * 86400)
 
     @classmethod
     def settings_customise_sources(

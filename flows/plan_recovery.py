@@ -83,7 +83,7 @@ def plan_recovery(
         index: Folder for header indexes of closed log files, at any URL: later runs open only the files that matter. Empty: DBLOG_INDEX.
     """
     try:
-        job = _job(logs, source, out, driver, selection, schema_url, storage_options, stop_at)
+        job = plan_job(logs, source, out, driver, selection, schema_url, storage_options, stop_at)
         job = replace(job, request=replace(job.request, on_damage=on_damage, index=index))
         start = Checkpoint(job.source, Position(driver, start_at)) if start_at else Checkpoint()
         if _has_window(selection, stop_at):
@@ -97,7 +97,7 @@ def _has_window(selection: Selection, stop_at: str) -> bool:
     return bool(selection.since or selection.until or selection.transactions or selection.gtids or stop_at)
 
 
-def _job(
+def plan_job(
     logs: list[str],
     source: str,
     out: str,
@@ -107,6 +107,7 @@ def _job(
     storage_options: tuple[str, ...],
     stop_at: str,
 ) -> PlanJob:
+    """Return what is to be planned. Raises InvalidInput for a selection that cannot be read."""
     chosen = planning.selection(
         tables=selection.tables,
         kinds=selection.kinds,
@@ -179,9 +180,19 @@ def _advanced(job: PlanJob, plan: FinishedPlan, last: Committed | None, how: str
 
 
 def _plan_window(job: PlanJob, start: Checkpoint) -> State[Any]:
-    """Make a plan of its own for a window; the checkpoint stays where it is."""
+    job = window(job, start)
+    plan = plan_window(job)
+    return Completed(name=PLANNED, message=str(plan), data=tasks.checkpoint_data(job, plan.end, plan, None))
+
+
+def window(job: PlanJob, start: Checkpoint) -> PlanJob:
+    """Return the job of a plan of its own, in a folder that belongs to this flow run."""
     folder = f"{planning.slug(job.request.source)}-once-{job.filter_id}-{str(flow_run.id)[:8]}"
-    job = replace(job, request=replace(job.request, start=start, out=storage.join(job.request.out, folder)))
+    return replace(job, request=replace(job.request, start=start, out=storage.join(job.request.out, folder)))
+
+
+def plan_window(job: PlanJob) -> FinishedPlan:
+    """Make a plan of its own for a window; the checkpoint stays where it is."""
     settings = read_settings()
     try:
         files = tasks.retried(tasks.find_log_files, settings)(job)
@@ -189,4 +200,4 @@ def _plan_window(job: PlanJob, start: Checkpoint) -> State[Any]:
     except DblogError:
         tasks.remove_unfinished(job)
         raise
-    return Completed(name=PLANNED, message=str(plan), data=tasks.checkpoint_data(job, plan.end, plan, None))
+    return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from flows.plan_recovery import plan_recovery
+from flows.recover import TARGET, recover
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -32,7 +34,7 @@ def test_deployments_run_the_flow(deployments: list[dict[str, Any]]) -> None:
     for deployment in deployments:
         flow: Flow[..., Any] = load_flow_from_entrypoint(str(ROOT / deployment["entrypoint"]))
 
-        assert "plan-recovery" == flow.name
+        assert deployment["entrypoint"].partition(":")[2] == flow.name.replace("-", "_")
         assert deployment["parameters"].items() <= flow.validate_parameters(deployment["parameters"]).items()
 
 
@@ -46,6 +48,36 @@ def test_form_explains_every_parameter() -> None:
     assert (["mysql", "redis"], "date-time") == (schema["properties"]["driver"]["enum"], fields["since"]["anyOf"][0]["format"])
 
 
+def test_form_of_recover_explains_every_parameter() -> None:
+    """So does the one of the way back, and of how it is replayed; only the target must be given."""
+    schema = recover.parameters.model_dump()
+    fields = {**schema["properties"], **schema["definitions"]["ReplayOptions"]["properties"]}
+
+    assert [] == [name for name, field in fields.items() if not field.get("description")]
+    assert ["target"] == schema["required"]
+
+
+@pytest.mark.parametrize(
+    ("target", "taken"),
+    [
+        ("block:shop-1", True),
+        ("env:SHOP_DSN", True),
+        ("mysql://undo@db1:3306/shop", True),
+        ("mysql://undo@db1/shop?unix_socket=%2Frun%2Fs&password=env:NAME", True),
+        ("mysql://undo@db1/shop?ssl_ca=/ca.pem&ssl_verify_identity=1", True),
+        ("mysql://undo:secret@db1/shop", False),
+        ("mysql://undo@db1/shop?password=secret", False),
+        ("mysql://undo@db1/shop?ssl_ca=/ca.pem&password=secret", False),
+        ("mysql://undo@db1/shop?token=secret", False),
+        ("block:shop/../x", False),
+        ("", False),
+    ],
+)
+def test_target_without_a_password(target: str, taken: bool) -> None:  # noqa: FBT001 - what is expected
+    """What the server checks a target by before it stores it."""
+    assert taken == bool(re.search(TARGET, target))
+
+
 @pytest.mark.slow
 def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> None:
     """Prefect's own command line takes the file; what it made has the schedule, the limit and the schema."""
@@ -55,11 +87,18 @@ def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> 
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     with get_client(sync_client=True) as client:
-        made = [client.read_deployment_by_name(f"plan-recovery/{deployment['name']}") for deployment in deployments]
+        made = [
+            client.read_deployment_by_name(f"{deployment['entrypoint'].partition(':')[2].replace('_', '-')}/{deployment['name']}")
+            for deployment in deployments
+        ]
 
     assert 0 == done.returncode, done.stderr
-    for deployment in made:
+    flows: tuple[Flow[..., Any], ...] = (plan_recovery, recover)
+    for flow, deployment in zip(flows, made, strict=True):
         told = deployment.model_dump(mode="json")
-        assert (True, ["0 * * * *"]) == (told["enforce_parameter_schema"], [item["schedule"]["cron"] for item in told["schedules"]])
-        assert ("CANCEL_NEW", 1) == (told["concurrency_options"]["collision_strategy"], told["global_concurrency_limit"]["limit"])
-        assert plan_recovery.parameters.model_dump()["properties"] == told["parameter_openapi_schema"]["properties"]
+        assert (True, 1) == (told["enforce_parameter_schema"], told["global_concurrency_limit"]["limit"])
+        assert flow.parameters.model_dump()["properties"] == told["parameter_openapi_schema"]["properties"]
+    hourly, on_demand = (deployment.model_dump(mode="json") for deployment in made)
+    assert ["0 * * * *"] == [item["schedule"]["cron"] for item in hourly["schedules"]]
+    assert [] == on_demand["schedules"]
+    assert ("CANCEL_NEW", "ENQUEUE") == tuple(told["concurrency_options"]["collision_strategy"] for told in (hourly, on_demand))
