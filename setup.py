@@ -3,7 +3,7 @@
 from setuptools import Extension, setup
 
 FOLDER = "dblog_tasks/mysql"
-NATIVE = [f"{FOLDER}/{name}.c" for name in ("_native", "_native_frames", "_native_json", "_native_values")]
+NATIVE = [f"{FOLDER}/{name}.c" for name in ("_native", "_native_frames", "_native_json", "_native_plain", "_native_values")]
 
 setup(
     ext_modules=[

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 from dblog_tasks.errors import BackendExists, BackendNotFound, Cancelled, InvalidBackend, InvalidInput
-from dblog_tasks.event import Checkpoint, Event, JsonObject, Position, Row, RowPair, Source, Table
+from dblog_tasks.event import Checkpoint, Event, JsonObject, PlanLines, Position, Row, RowPair, Source, Table
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.storage import LogFile
@@ -55,6 +55,7 @@ class OpenOptions:
             and leave out the other.
         index: URL of the folder of header indexes, for a backend that keeps such: what they rule out is not read. Empty: none.
         files: what `path` names, where that is known already: then it is not asked of the store again.
+        lines: where whole transactions may be handed in as lines of a plan instead of as events; a decoder need not.
     """
 
     source: Source = Source()
@@ -75,6 +76,7 @@ class OpenOptions:
     changes_only: bool = False
     index: str = ""
     files: tuple[LogFile, ...] = ()
+    lines: PlanLines | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

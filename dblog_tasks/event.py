@@ -274,6 +274,46 @@ class PackedRows(NamedTuple):
     number: int
 
 
+class LinesWanted(NamedTuple):
+    """What whole transactions must be like for a backend to write them as lines of a plan by itself.
+
+    Attributes:
+        size: bytes that all lines together stay below.
+        rows: of one transaction at most.
+        tables: numbers of the tables that may be named, by the identity of the table.
+        transactions: numbers by id of those before; the backend adds its own, the next number to each that is not there.
+    """
+
+    size: int
+    rows: int
+    tables: dict[int, int]
+    transactions: dict[str, int]
+
+
+class PackedTransactions(NamedTuple):
+    """Whole committed transactions of which every change is wanted, as a plan writes them.
+
+    Attributes:
+        lines: of the transactions and their steps.
+        number: of transactions.
+        changes: table, `insert`, `update` or `delete`, number of events and of rows.
+    """
+
+    lines: bytes
+    number: int
+    changes: Sequence[tuple[Table, str, int, int]]
+
+
+class PlanLines(Protocol):
+    """Where a backend hands in transactions it has written as lines, in log order with the events it yields."""
+
+    def wanted(self) -> LinesWanted | None:
+        """Return what may be handed in now; None when the next transaction has to come as events."""
+
+    def take(self, packed: PackedTransactions) -> None:
+        """Take lines in. An event that follows is never of one of their transactions."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandChange:
     """A command and the command that undoes it, for logs of commands.

@@ -24,8 +24,10 @@ from dblog_tasks.event import (
     CommandChange,
     Event,
     JsonObject,
+    LinesWanted,
     Omission,
     PackedRows,
+    PackedTransactions,
     Row,
     RowChanges,
     RowPair,
@@ -128,6 +130,11 @@ class SegmentWriter:
         self._size = self._events = self._rows = 0
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="dblog-segment")
         self._storing: Future[Segment] | None = None
+
+    @property
+    def room(self) -> int:
+        """Bytes until the segment is full."""
+        return SEGMENT_MAX - self._size
 
     def add(self, *line: bytes, events: int = 0, rows: int = 0) -> bool:
         """Add a line, in parts and as `dumped` makes it; return whether the segment is full and should be flushed."""
@@ -261,6 +268,28 @@ class PartWriter:
             self._judge(event)
         else:
             self._packed_step(event, packed)
+
+    def wanted(self) -> LinesWanted | None:
+        """Return what may be taken in without events: no transaction of those before, none of the biggest, no end of a segment."""
+        if self._asked_for or self._current_id not in self._transactions:
+            return None
+        rows = sorted([self._current_rows, *(found[0] for found in self.biggest)], reverse=True)[:BIGGEST]
+        numbers = {key: table.number for key, table in self._tables.items()}
+        return LinesWanted(self._steps.room, rows[-1], numbers, self._transactions) if len(rows) == BIGGEST else None
+
+    def take(self, packed: PackedTransactions) -> None:
+        """Take in transactions that are written already, as `wanted` has them."""
+        self._close_transaction()
+        self.transaction_count += packed.number
+        all_events = all_rows = 0
+        for table, operation, events, rows in packed.changes:
+            all_events += events
+            all_rows += rows
+            if rows:
+                self._tables[id(table)].counts[operation] += rows
+        self._ledger.undone += all_events
+        self._ledger.rows_undone += all_rows
+        self._steps.add(packed.lines, events=all_events, rows=all_rows)
 
     def _judge(self, event: Event) -> None:
         transaction: Transaction | None = getattr(event, "transaction_info", None)

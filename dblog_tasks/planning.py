@@ -96,11 +96,11 @@ def _passed_over(request: PlanRequest, file: LogFile, files: Sequence[LogFile], 
 
 def _read_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], cancel: CancelEvent | None) -> LogPart:
     ledger, last = Ledger(), file == files[-1]
-    options = _options(request, file, ledger, cancel, first=file == files[0], last=last)
-    with default_registry.get(request.driver).open(options) as decoder:
-        waits = request.resume and last
-        given = (request.out, file.name, ledger, request.storage_options)
-        with closing(PartWriter(*given, tail_waits=waits, carries=request.resume, asked_for=names_asked_for(request.selection))) as writer:
+    waits = request.resume and last
+    given = (request.out, file.name, ledger, request.storage_options)
+    with closing(PartWriter(*given, tail_waits=waits, carries=request.resume, asked_for=names_asked_for(request.selection))) as writer:
+        options = replace(_options(request, file, ledger, cancel, first=file == files[0], last=last), lines=writer)
+        with default_registry.get(request.driver).open(options) as decoder:
             try:
                 for event in decoder:
                     writer.add(event)

@@ -10,6 +10,7 @@ a fraction of 61 hundredths, a year of five digits, a wrong checksum) is not jud
     _native_values.c  the values of the table below as objects
     _native_json.c    the same values and their rows as JSON
     _native_frames.c  checksums, event headers and their count
+    _native_plain.c   whole transactions as lines of a plan
 
     name       a            b            object    bytes of a value -> value (little-endian unless said otherwise)
     signed     width        -            -         integer of 1 to 8 bytes
@@ -35,6 +36,11 @@ a fraction of 61 hundredths, a year of five digits, a wrong checksum) is not jud
 typedef struct {
     PyTypeObject *reader_type;
 } State;
+
+PyTypeObject *reader_type_of(PyObject *module)
+{
+    return ((State *)PyModule_GetState(module))->reader_type;
+}
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -179,7 +185,7 @@ typedef struct {
 /* Look at what was given; -1 with an error. The data is then to be released. */
 static int open_rows(PyObject *module, Given *given, Py_ssize_t at, Py_ssize_t end)
 {
-    PyTypeObject *type = ((State *)PyModule_GetState(module))->reader_type;
+    PyTypeObject *type = reader_type_of(module);
     if ((given->before != Py_None && !Py_IS_TYPE(given->before, type)) || (given->after != Py_None && !Py_IS_TYPE(given->after, type)))
         PyErr_SetString(PyExc_TypeError, "expected a Reader or None");
     else if (given->before == Py_None && given->after == Py_None)
@@ -241,7 +247,7 @@ static PyObject *native_image(PyObject *module, PyObject *args)
     PyObject *reader, *row = NULL;
     Py_buffer data;
     Py_ssize_t at, end = 0;
-    PyTypeObject *type = ((State *)PyModule_GetState(module))->reader_type;
+    PyTypeObject *type = reader_type_of(module);
     if (!PyArg_ParseTuple(args, "O!y*n", type, &reader, &data, &at))
         return NULL;
     if (at < 0 || at > data.len)
@@ -262,6 +268,7 @@ static PyMethodDef methods[] = {
     {"json_rows", native_json_rows, METH_VARARGS, json_doc},
     {"image", native_image, METH_VARARGS, image_doc},
     {"frames", native_frames, METH_VARARGS, frames_doc},
+    {"plain", native_plain, METH_VARARGS, plain_doc},
     {"hops", native_hops, METH_VARARGS, hops_doc},
     {"crc32", native_crc32, METH_VARARGS, crc32_doc},
     {NULL, NULL, 0, NULL},

@@ -34,6 +34,17 @@ struct Column {
     PyObject *text;
 };
 
+/* Events of a block, one after the other. */
+typedef struct {
+    PyObject *block;
+    const uint8_t *data;
+    Py_ssize_t size, at;
+    uint64_t base; /* offset in the file of the block */
+    int summed, placed;
+} Hop;
+
+enum { HEADER_SIZE = 19 };
+
 enum { PRINTED_MAX = 72 }; /* a DECIMAL: a sign, a zero, 65 digits and a point */
 
 typedef struct {
@@ -97,6 +108,7 @@ static inline const uint8_t *take_fixed(Column *column, Span *span)
 
 /* _native_values.c: values as objects, and the texts of those that are text to a plan. */
 int set_column(Column *column, PyObject *given);
+char *print_instant(char *out, uint64_t microseconds);
 int all_ascii(const uint8_t *at, size_t size);
 PyObject *called(PyObject *function, const uint8_t *at, size_t size);
 
@@ -111,6 +123,12 @@ int write_bytes(Column *, Span *, Text *);
 int write_utf8(Column *, Span *, Text *);
 int write_ascii(Column *, Span *, Text *);
 int write_decoded(Column *, Span *, Text *);
+char *print_number(char *out, uint64_t number);
+int open_text(Text *text, size_t size);
+int put_bytes(Text *text, const void *from, size_t size);
+int put_number(Text *text, int negative, uint64_t number);
+int put_text(Text *text, const uint8_t *at, size_t size, size_t widest);
+Py_ssize_t put_rows(Text *text, const Reader *before, const Reader *after, const char *alone, Span *span);
 PyObject *json_rows(const Reader *before, const Reader *after, const char *alone, Span *span);
 
 /* _native_frames.c: checksums and event headers. */
@@ -118,7 +136,16 @@ void prepare_checksums(void);
 PyObject *native_crc32(PyObject *module, PyObject *args);
 PyObject *native_frames(PyObject *module, PyObject *args);
 PyObject *native_hops(PyObject *module, PyObject *args);
+int open_hop(Hop *hop, uint64_t base);
+Py_ssize_t plain_event(const Hop *hop);
 extern const char crc32_doc[], frames_doc[], hops_doc[];
+
+/* _native_plain.c: whole transactions as lines of a plan. */
+PyObject *native_plain(PyObject *module, PyObject *args);
+extern const char plain_doc[];
+
+/* _native.c */
+PyTypeObject *reader_type_of(PyObject *module);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

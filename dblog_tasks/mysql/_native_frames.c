@@ -115,20 +115,23 @@ PyObject *native_crc32(PyObject *module, PyObject *args)
 
 /* ---- frames ---- */
 
-enum { HEADER_SIZE = 19, CRC_SIZE = 4, EVENT_SIZE_MAX = (1 << 30) + (1 << 20) };
+enum { CRC_SIZE = 4, EVENT_SIZE_MAX = (1 << 30) + (1 << 20) };
 enum { FORMAT_DESCRIPTION = 15, START_ENCRYPTION = 164, PLACELESS = 0x40 | 0x20 };
 
-typedef struct {
-    PyTypeObject *type;
-    PyObject *block;
-    const uint8_t *data;
-    Py_ssize_t size, at;
-    uint64_t base; /* offset in the file of the block */
-    int summed, placed;
-} Hop;
+/* Look at what was given of a hop; -1 with an error. */
+int open_hop(Hop *hop, uint64_t base)
+{
+    hop->data = (const uint8_t *)PyBytes_AS_STRING(hop->block);
+    hop->size = PyBytes_GET_SIZE(hop->block);
+    hop->base = base;
+    if (hop->at >= 0 && hop->at <= hop->size && (hop->summed == 0 || hop->summed == CRC_SIZE))
+        return 0;
+    odd("expected an offset in the block, and a checksum of 0 or 4 bytes");
+    return -1;
+}
 
 /* The size of the event at `at`; 0 when it is not whole, or one for `binlog.frames` to judge. */
-static Py_ssize_t plain_event(const Hop *hop)
+Py_ssize_t plain_event(const Hop *hop)
 {
     const uint8_t *head = hop->data + hop->at;
     if (hop->size - hop->at < HEADER_SIZE)
@@ -147,10 +150,10 @@ static Py_ssize_t plain_event(const Hop *hop)
     return size;
 }
 
-static PyObject *make_frame(const Hop *hop, Py_ssize_t size)
+static PyObject *make_frame(PyTypeObject *type, const Hop *hop, Py_ssize_t size)
 {
     const uint8_t *head = hop->data + hop->at;
-    PyObject *frame = hop->type->tp_alloc(hop->type, 9);
+    PyObject *frame = type->tp_alloc(type, 9);
     if (frame == NULL)
         return NULL;
     PyObject_GC_UnTrack(frame); /* numbers and bytes */
@@ -176,29 +179,31 @@ static PyObject *make_frame(const Hop *hop, Py_ssize_t size)
 }
 
 const char frames_doc[] =
-    "frames(make, block, at, base, checksum, placed, most): the whole events of a block from `at` on, list of `make`.\n\n"
+    "frames(make, block, at, base, checksum, placed, most, last): the whole events of a block from `at` on, list of `make`.\n\n"
     "make: `binlog.Frame`. base: offset in the file of the block. checksum: bytes of it at the end of each event, 0 or 4.\n"
-    "placed: events say where they end in this file. most: how many at most. Stops before an event that is not whole, that\n"
-    "is no plain one (format description, encryption), or whose size, checksum or place is wrong.";
+    "placed: events say where they end in this file. most: how many at most; last: type of one to stop after, or -1. Stops before an\n"
+    "event that is not whole, that is no plain one (format description, encryption), or whose size, checksum or place is wrong.";
 
 PyObject *native_frames(PyObject *module, PyObject *args)
 {
     Hop hop;
+    PyTypeObject *type;
     Py_ssize_t most;
+    int last;
     unsigned long long base;
-    if (!PyArg_ParseTuple(args, "O!SnKipn", &PyType_Type, &hop.type, &hop.block, &hop.at, &base, &hop.summed, &hop.placed, &most))
+    if (!PyArg_ParseTuple(args, "O!SnKipni", &PyType_Type, &type, &hop.block, &hop.at, &base, &hop.summed, &hop.placed, &most, &last))
         return NULL;
-    hop.data = (const uint8_t *)PyBytes_AS_STRING(hop.block);
-    hop.size = PyBytes_GET_SIZE(hop.block);
-    hop.base = base;
-    if (!PyType_IsSubtype(hop.type, &PyTuple_Type) || hop.at < 0 || hop.at > hop.size || (hop.summed != 0 && hop.summed != CRC_SIZE))
-        return odd("expected a kind of tuple, an offset in the block, and a checksum of 0 or 4 bytes");
-    PyObject *found = PyList_New(0);
-    for (Py_ssize_t size; found != NULL && most-- > 0 && (size = plain_event(&hop)) > 0; hop.at += size) {
-        PyObject *frame = make_frame(&hop, size);
+    if (!PyType_IsSubtype(type, &PyTuple_Type))
+        return odd("expected a kind of tuple");
+    PyObject *found = open_hop(&hop, base) < 0 ? NULL : PyList_New(0);
+    for (Py_ssize_t size; found != NULL && most-- > 0 && (size = plain_event(&hop)) > 0;) {
+        PyObject *frame = make_frame(type, &hop, size);
         if (frame == NULL || PyList_Append(found, frame) < 0)
             Py_CLEAR(found);
         Py_XDECREF(frame);
+        if (hop.data[hop.at + 4] == last)
+            break;
+        hop.at += size;
     }
     return found;
 }

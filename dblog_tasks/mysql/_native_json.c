@@ -19,7 +19,7 @@ enum { NUMBER_MAX = 32 }; /* characters of an integer, or of a short decimal */
 
 /* ---- room ---- */
 
-static int open_text(Text *text, size_t size)
+int open_text(Text *text, size_t size)
 {
     text->object = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
     if (text->object == NULL)
@@ -46,7 +46,7 @@ static inline int room(Text *text, size_t size)
     return (size_t)(text->end - text->at) >= size ? 0 : grow(text, size);
 }
 
-static int put_bytes(Text *text, const void *from, size_t size)
+int put_bytes(Text *text, const void *from, size_t size)
 {
     if (room(text, size) < 0)
         return -1;
@@ -68,7 +68,7 @@ static inline int put_char(Text *text, char character)
 static const char PAIRS[] = "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
                             "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
-static inline char *print_number(char *out, uint64_t number)
+char *print_number(char *out, uint64_t number)
 {
     char digits[20], *at = digits + sizeof digits;
     for (; number >= 100; number /= 100)
@@ -82,7 +82,7 @@ static inline char *print_number(char *out, uint64_t number)
     return out + size;
 }
 
-static inline int put_number(Text *text, int negative, uint64_t number)
+int put_number(Text *text, int negative, uint64_t number)
 {
     if (room(text, NUMBER_MAX) < 0)
         return -1;
@@ -313,7 +313,7 @@ static inline size_t wide_size(const uint8_t *at, size_t size)
 }
 
 /* Write UTF-8 as a JSON string; 1, and nothing written, when it is none, or has a character of more than `widest` bytes. */
-static int put_text(Text *text, const uint8_t *at, size_t size, size_t widest)
+int put_text(Text *text, const uint8_t *at, size_t size, size_t widest)
 {
     Py_ssize_t start = text->at - PyBytes_AS_STRING(text->object);
     if (put_char(text, '"') < 0)
@@ -446,21 +446,26 @@ static int write_pair(const Reader *before, const Reader *after, const char *alo
     return put_char(text, ']');
 }
 
+/* Write the rows up to the end of the span; how many they are, or -1. */
+Py_ssize_t put_rows(Text *text, const Reader *before, const Reader *after, const char *alone, Span *span)
+{
+    Py_ssize_t count = 0;
+    if (put_char(text, '[') < 0)
+        return -1;
+    for (; span->at < span->end; count++)
+        if ((count && put_char(text, ',') < 0) || write_pair(before, after, alone, span, text) < 0)
+            return -1;
+    return put_char(text, ']') < 0 ? -1 : count;
+}
+
 /* The rows up to the end of the span, and how many they are. */
 PyObject *json_rows(const Reader *before, const Reader *after, const char *alone, Span *span)
 {
     Text text;
-    Py_ssize_t count = 0;
     if (open_text(&text, (size_t)(span->end - span->at) * 3 / 2 + 256) < 0)
         return NULL;
-    int written = put_char(&text, '[');
-    for (; written == 0 && span->at < span->end; count++)
-        written = (count && put_char(&text, ',') < 0) ? -1 : write_pair(before, after, alone, span, &text);
-    if (written == 0)
-        written = put_char(&text, ']');
-    if (written == 0)
-        written = _PyBytes_Resize(&text.object, text.at - PyBytes_AS_STRING(text.object));
-    if (written == 0)
+    Py_ssize_t count = put_rows(&text, before, after, alone, span);
+    if (count >= 0 && _PyBytes_Resize(&text.object, text.at - PyBytes_AS_STRING(text.object)) == 0)
         return Py_BuildValue("Nn", text.object, count);
     Py_XDECREF(text.object);
     return NULL;

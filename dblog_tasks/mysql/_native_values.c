@@ -132,6 +132,18 @@ static char *print_timestamp(const Column *column, const uint8_t *at, char *out)
     return put_fraction(out, fraction, (int)column->a);
 }
 
+/* Write microseconds since 1970 as an instant of UTC, as ISO 8601 has it: a fraction when there is one. Years of four digits only. */
+char *print_instant(char *out, uint64_t microseconds)
+{
+    uint32_t fraction = (uint32_t)(microseconds % 1000000), clock = (uint32_t)(microseconds / 1000000 % 86400);
+    out = put_epoch_day(out, (uint32_t)(microseconds / 86400000000));
+    *out++ = 'T';
+    out = put_clock(out, clock / 3600, clock / 60 % 60, clock % 60);
+    out = fraction ? put_fraction(out, fraction, 6) : out;
+    memcpy(out, "+00:00", 6);
+    return out + 6;
+}
+
 static char *print_time(const Column *column, const uint8_t *at, char *out)
 {
     int bits = (int)(8 * (column->size - 3));

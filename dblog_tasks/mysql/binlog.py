@@ -30,7 +30,7 @@ and UnsupportedLog, each with file and position.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 import hashlib
 from itertools import chain
@@ -62,17 +62,8 @@ _HEADER = Struct("<IBIIIH")
 assert _HEADER.size == HEADER_SIZE  # noqa: S101 - a law of the format, checked once
 
 UNKNOWN, START_V3, QUERY, STOP, ROTATE, INTVAR = 0, 1, 2, 3, 4, 5
-LOAD, CREATE_FILE, APPEND_BLOCK, EXEC_LOAD, DELETE_FILE, NEW_LOAD, TRANSACTION_CONTEXT, VIEW_CHANGE, HEARTBEAT_V2 = (
-    6,
-    8,
-    9,
-    10,
-    11,
-    12,
-    36,
-    37,
-    41,
-)
+LOAD, CREATE_FILE, APPEND_BLOCK, EXEC_LOAD, DELETE_FILE, NEW_LOAD = 6, 8, 9, 10, 11, 12
+TRANSACTION_CONTEXT, VIEW_CHANGE, HEARTBEAT_V2 = 36, 37, 41
 RAND, USER_VAR, FORMAT_DESCRIPTION, XID, BEGIN_LOAD_QUERY, EXECUTE_LOAD_QUERY, TABLE_MAP = 13, 14, 15, 16, 17, 18, 19
 INCIDENT, HEARTBEAT, IGNORABLE, ROWS_QUERY = 26, 27, 28, 29
 WRITE_ROWS_V1, UPDATE_ROWS_V1, DELETE_ROWS_V1, WRITE_ROWS_V2, UPDATE_ROWS_V2, DELETE_ROWS_V2 = 23, 24, 25, 30, 31, 32
@@ -288,7 +279,12 @@ def check_magic(head: bytes, where: str) -> None:
     )
 
 
-def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | None = None) -> Iterator[Frame]:
+Passing = Callable[[bytes, int, int, int, bool], int]  # block, place, offset of the block, checksum, placed -> place
+
+
+def frames(
+    blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | None = None, passing: Passing | None = None
+) -> Iterator[Frame]:
     """Yield the frames of one file in order; checksums and positions are verified.
 
     Args:
@@ -296,6 +292,7 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
         name: the file, for errors.
         at: 0, or the offset of an event's start.
         known: the file's format, when `at` is past its format description.
+        passing: asked before frames are made of a block: what lies before the place it returns is passed over.
 
     Raises MalformedLog for damage, TruncatedLog when the file ends inside an event, UnsupportedLog for what is not read.
     """
@@ -304,10 +301,11 @@ def frames(blocks: Iterable[bytes], name: str, *, at: int = 0, known: Format | N
         data = _gather(data, source, 4)
         check_magic(data, name)
         data, at = data[4:], 4
-    seen = _Seen(name, known)
+    seen = _Seen(name, known, passing)
     while True:
         place = 0
         while place + HEADER_SIZE <= len(data):
+            place = seen.passed(data, place, at)
             plain = seen.plain(data, place, at)
             if plain:
                 yield from plain
@@ -338,8 +336,9 @@ class _Seen:
         known: its format; None before the first format description.
     """
 
-    def __init__(self, name: str, known: Format | None) -> None:
+    def __init__(self, name: str, known: Format | None, passing: Passing | None) -> None:
         self.known = known
+        self._passing, self._last = passing, -1 if passing is None else XID  # frames up to the next place to pass from
         self._name = name
         self._unplaced = known is not None and known.unplaced  # or a replica wrote the file: its events say where they ended elsewhere
         self._origin = -1  # server id of the first format description
@@ -349,8 +348,15 @@ class _Seen:
         """Return the next frames by compiled code, up to one that `next` has to judge; `at`: where in the file the block begins."""
         if self._extension is None or self.known is None:
             return ()
-        found: list[Frame] = self._extension.frames(Frame, data, place, at, self.known.checksum, not self._unplaced, PLAIN_MAX)
+        given = (place, at, self.known.checksum, not self._unplaced)
+        found: list[Frame] = self._extension.frames(Frame, data, *given, PLAIN_MAX, self._last)
         return found
+
+    def passed(self, data: bytes, place: int, at: int) -> int:
+        """Return the place from which frames are to be made."""
+        if self._passing is None or self.known is None:
+            return place
+        return self._passing(data, place, at, self.known.checksum, not self._unplaced)
 
     def next(self, data: bytes, place: int, at: int) -> Frame | None:
         """Return the frame at `place`, None when the block ends inside it. Raises MalformedLog, UnsupportedLog."""

@@ -22,7 +22,7 @@ from dblog_tasks.backend import SALVAGE, OpenOptions, check_cancelled
 from dblog_tasks.errors import InvalidCheckpoint, MalformedLog
 from dblog_tasks.event import Checkpoint, Omission, PackedRows, Position, RowChanges, Source
 from dblog_tasks.filters import first_against
-from dblog_tasks.mysql import binlog, bodies, images, payload
+from dblog_tasks.mysql import binlog, bodies, compiled, images, payload
 from dblog_tasks.mysql.binlog_event import BinlogEvent
 from dblog_tasks.mysql.cascades import Cascades, cascades_are_logged
 from dblog_tasks.mysql.header_index import HeaderIndex, Recorder, instants
@@ -30,6 +30,7 @@ from dblog_tasks.mysql.header_search import Run, Sought, as_one, runs
 from dblog_tasks.mysql.indexes import HEAD_SIZE, indexes_of
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.place import BEGINNING, Place, place_of, split_position
+from dblog_tasks.mysql.plain import PlainTransactions
 from dblog_tasks.mysql.reading import DAMAGED, READINGS, DamagedEvent
 from dblog_tasks.mysql.reading_on import WholeLog, entry
 from dblog_tasks.mysql.selection import REPLAY_TABLE, TEXTS, Probe, Said, Selection, ends_statement, kind_name
@@ -68,6 +69,7 @@ class FileDecoder:
         self._catalog = decoder.catalog
         self._cascades = decoder.cascades if decoder.cascades and not cascades_are_logged(self.format) else None
         self._gatherer = self.gatherer()
+        self._recorded = False  # an index is made: it needs all groups
         self._verdicts: Memo[tuple[Layout | None, str | None, int], str | None] = Memo(self._verdict)
         self._looks_at_rows = self._cascades is not None or (self._options.on_damage == SALVAGE and not self.format.checksum)
         self._chooses_events = bool(self._selection.event or self._selection.row or self._selection.doubtful)
@@ -84,6 +86,7 @@ class FileDecoder:
     ) -> Iterator[BinlogEvent | DamagedEvent]:
         """Yield the selected events that end after `start`, up to `stop`; `at` is where `blocks` begin, `recorder` sees all groups."""
         reading = READINGS[self._options.on_damage](self, blocks, at, known)
+        self._recorded = recorder is not None
         try:
             for group in reading.groups(start, stop):
                 yield from self._judge(group, start, stop) if isinstance(group, Group) else self._lose(group, start, stop)
@@ -98,6 +101,32 @@ class FileDecoder:
                     return
         finally:
             self._ledger.total += reading.total(self.end)
+
+    def passing(self, start: Place, stop: Place | None) -> binlog.Passing | None:
+        """Return what hands in plain transactions before they become frames; None where somebody has to look at them."""
+        options, extension = self._options, compiled.extension()
+        looked_at = (
+            self._chooses_events,
+            self._looks_at_rows,
+            self._selection.transaction,
+            options.whole_transactions,
+            stop,
+            self._recorded,
+        )
+        if extension is None or options.lines is None or not options.changes_only or any(looked_at):
+            return None
+        bound = max(self.end, start.offset)  # a group has to come first, of what is read now
+        plain = PlainTransactions(extension, self, self._decoder.layouts[self.format.mariadb], options.lines, self._ledger)
+
+        def passing(data: bytes, at: int, base: int, checksum: int, placed: bool) -> int:  # noqa: FBT001 - as `Passing`
+            begun = self.end > bound and self._gatherer.between
+            return plain.hand_in(self._gatherer, data, at, base, checksum, placed) if begun else at
+
+        return passing
+
+    def note_times(self, earliest: int, latest: int) -> None:
+        """Note commit times of transactions, in microseconds since 1970."""
+        self._decoder.note_times(earliest, latest)
 
     def gatherer(self) -> Gatherer:
         """Return a new gatherer, which the file uses from now on."""
@@ -317,8 +346,12 @@ class MySQLDecoder:
         if group.problem is not NOT_COMMITTED:
             self._passed = file, group.end
         if isinstance(group, Group) and group.id is not None:
-            self._earliest = min(self._earliest, group.time)
-            self._latest = max(self._latest, group.time)
+            self.note_times(group.time, group.time)
+
+    def note_times(self, earliest: int, latest: int) -> None:
+        """Note commit times of transactions, in microseconds since 1970."""
+        self._earliest = min(self._earliest, earliest)
+        self._latest = max(self._latest, latest)
 
     def _pass_over(self, file: FileDecoder, run: Run) -> None:
         """Count what is not read, and note that it was dealt with."""

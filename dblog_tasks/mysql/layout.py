@@ -219,11 +219,20 @@ def _type_name(column: wire.WireColumn) -> str:
 
 
 class Layouts:
-    """Layouts by the bytes of their TABLE_MAP, of one vendor's logs."""
+    """Layouts by the bytes of their TABLE_MAP, of one vendor's logs.
+
+    Attributes:
+        known: what `plain` keeps of the layouts, for as long as these are kept.
+    """
 
     def __init__(self, *, mariadb: bool = False) -> None:
         self._mariadb = mariadb
         self._layouts: dict[bytes, Layout] = {}
+        self.known: dict[bytes, tuple[Layout, bytes, dict[int, Any]]] = {}
+
+    def seen(self, body: bytes) -> Layout | None:
+        """Return the layout of a TABLE_MAP body that was found before; None for any other."""
+        return self._layouts.get(body)
 
     def find(self, body: bytes, where: str) -> Layout:
         """Return the layout of a TABLE_MAP body that begins after table id and flags. Raises MalformedLog."""
@@ -231,5 +240,6 @@ class Layouts:
         if found is None:
             if len(self._layouts) >= LAYOUTS_MAX:
                 self._layouts.clear()
+                self.known.clear()
             found = self._layouts[body] = Layout(wire.read_table_map(body, where, mariadb=self._mariadb), mariadb=self._mariadb)
         return found

@@ -111,6 +111,9 @@ class File(Protocol):
     source: Source
     format: binlog.Format
 
+    def passing(self, start: Place, stop: Place | None) -> binlog.Passing | None:
+        """Return what deals with transactions before they become frames; None where all have to."""
+
     def gatherer(self) -> Gatherer:
         """Return a new gatherer, which the file uses from now on."""
 
@@ -135,7 +138,7 @@ class Reading:
     def groups(self, start: Place, stop: Place | None) -> Iterator[Group | DamagedEvent]:
         """Yield the groups in order. Raises MalformedLog at damage, with what to do about it."""
         file = self._file
-        frames = binlog.frames(self._blocks, file.name, at=self._at, known=self._known)
+        frames = binlog.frames(self._blocks, file.name, at=self._at, known=self._known, passing=file.passing(start, stop))
         whole = self._at
         try:
             for group in file.gatherer().gather(checked(frames, (start, stop), file.name)):

@@ -74,18 +74,8 @@ _QUERY_OPERATIONS = {queries.DATA: STATEMENT, queries.DEFINITION: DEFINITION}
 _GTIDS = frozenset({binlog.GTID, binlog.ANONYMOUS_GTID, binlog.GTID_TAGGED, binlog.MARIADB_GTID})
 _QUERIES = frozenset({binlog.QUERY, binlog.QUERY_COMPRESSED})
 _TEXTS = frozenset({binlog.ROWS_QUERY, binlog.ANNOTATE_ROWS})
-_ALONE = frozenset(
-    {
-        binlog.FORMAT_DESCRIPTION,
-        binlog.ROTATE,
-        binlog.STOP,
-        binlog.PREVIOUS_GTIDS,
-        binlog.MARIADB_GTID_LIST,
-        binlog.BINLOG_CHECKPOINT,
-        binlog.HEARTBEAT,
-        41,
-    }
-)
+_HEADS = frozenset({binlog.FORMAT_DESCRIPTION, binlog.PREVIOUS_GTIDS, binlog.MARIADB_GTID_LIST, binlog.BINLOG_CHECKPOINT})
+_ALONE = _HEADS | {binlog.ROTATE, binlog.STOP, binlog.HEARTBEAT, binlog.HEARTBEAT_V2}
 
 
 Touch = tuple[Layout | None, str, int]
@@ -298,15 +288,19 @@ class Gatherer:
     """Puts the frames of one file into groups.
 
     `layout_of` and `operation_of` say of a frame that was just seen what table it concerns and what it does; they are also used
-    when a group's frames are gone through again.
+    when a group's frames are gone through again. `between`: the next frame begins a group.
     """
+
+    @property
+    def between(self) -> bool:
+        return self._group is None
 
     def __init__(self, file: str, layouts: Layouts, version: str = "") -> None:
         """`version` is that of the server; empty: any of today's."""
         self._file = file
         self._engines_apart = engines_apart(version)
         self._layouts = layouts
-        self._maps: dict[bytes, Layout] = {}
+        self.maps: dict[bytes, Layout] = {}  # by table id
         self._group: Group | None = None
         self._open = False  # inside BEGIN … COMMIT
         self._takes: Mapping[int, Callable[[Group, binlog.Frame], Omission | None]] = {
@@ -443,8 +437,8 @@ class Gatherer:
             group.take_back(*known)
 
     def _begin(self, frame: binlog.Frame) -> Group:
-        if len(self._maps) >= LAYOUTS_MAX:  # a transaction brings its own table maps
-            self._maps.clear()
+        if len(self.maps) >= LAYOUTS_MAX:  # a transaction brings its own table maps
+            self.maps.clear()
         self._group = Group(frame.start)
         self._group.id = f"{self._file}:{frame.start}"
         self._open = False
@@ -476,9 +470,9 @@ class Gatherer:
         at = frame.at + binlog.HEADER_SIZE
         table_id = frame.data[at : at + 6]
         if frame.type != binlog.TABLE_MAP:
-            return self._maps.get(table_id)
+            return self.maps.get(table_id)
         found = self._layouts.find(frame.data[at + 8 : frame.body_end], f"{self._file}:{frame.start}")
-        self._maps[table_id] = found
+        self.maps[table_id] = found
         return found
 
     def operation_of(self, frame: binlog.Frame) -> str | None:

@@ -276,7 +276,7 @@ def hop(block: bytes, base: int, checksum: int, most: int = 1 << 30) -> list[bin
     """The frames from the first event of a block, passing over format descriptions as `binlog.frames` would."""
     at, found = 0, []
     while True:
-        got = _native.frames(binlog.Frame, block, at, base, checksum, PLACED, most)
+        got = _native.frames(binlog.Frame, block, at, base, checksum, PLACED, most, -1)
         found += got
         at = got[-1].end - base if got else at
         if len(block) < at + 19 or block[at + 4] != binlog.FORMAT_DESCRIPTION:
@@ -312,7 +312,7 @@ def test_frames_are_those_of_python(path: Path) -> None:
     assert facts(expected) == facts(got)
     assert {binlog.Frame} >= {type(frame) for frame in got}
     if expected:
-        assert facts(expected)[:3] == facts(_native.frames(binlog.Frame, log, expected[0].start, 0, checksum, PLACED, 3))
+        assert facts(expected)[:3] == facts(_native.frames(binlog.Frame, log, expected[0].start, 0, checksum, PLACED, 3, -1))
 
 
 def test_a_wrong_byte_stops_frames_where_python_stops() -> None:
@@ -336,7 +336,7 @@ def test_frames_of_any_bytes_lie_in_their_block(data: bytes, sizes: list[int], c
         if at + 19 <= len(block):
             pack_into("<4xB4xII", block, at, 2, size, 0)
             at += size
-    got = _native.frames(binlog.Frame, bytes(block), 0, 0, checksum, PLACED, 100)
+    got = _native.frames(binlog.Frame, bytes(block), 0, 0, checksum, PLACED, 100, -1)
     place = 0
     for frame in got:
         assert place == frame.at
@@ -351,14 +351,14 @@ def test_frames_of_any_bytes_lie_in_their_block(data: bytes, sizes: list[int], c
 def test_frames_outside_of_their_block_are_refused(arguments: tuple[Any, ...]) -> None:
     """No offset leads out of the block, and what is made of a frame is a tuple."""
     with pytest.raises((ValueError, TypeError)):
-        _native.frames(*arguments, PLACED, 100)
+        _native.frames(*arguments, PLACED, 100, -1)
 
 
 def test_a_relay_log_says_where_events_were() -> None:
     """Where places are not this file's, they are not checked."""
     log = (test_rows.SHOP / "shop.000001").read_bytes()
     head = 4 + int.from_bytes(log[13:17], "little")
-    placed, free = (_native.frames(binlog.Frame, log, head, 1000, 4, placed, 1 << 30) for placed in (True, False))
+    placed, free = (_native.frames(binlog.Frame, log, head, 1000, 4, placed, 1 << 30, -1) for placed in (True, False))
 
     assert ([], len(plain_frames([log]))) == (placed, len(free))
 
