@@ -51,6 +51,7 @@ class OpenOptions:
         own_replays: keep the events of our own replays.
         log: URLs of the whole log that `path` is a part of, where it is one: looked into only for what begins in the part and ends later.
         on_damage: `stop` with an error at the first damage, or `salvage` what is provably whole and say what is lost.
+        format: name of the log's format, where its content does not tell.
         changes_only: nobody looks at events that change nothing, nor at the text of statements: a decoder may count the ones as structure
             and leave out the other.
         index: URL of the folder of header indexes, for a backend that keeps such: what they rule out is not read. Empty: none.
@@ -77,6 +78,7 @@ class OpenOptions:
     index: str = ""
     files: tuple[LogFile, ...] = ()
     lines: PlanLines | None = None
+    format: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -386,6 +388,7 @@ class Registry:
 
 BUILT_IN: Mapping[str, str] = {
     "mysql": "dblog_tasks.mysql",
+    "pg": "dblog_tasks.postgres",
     "redis": "dblog_tasks.redis",
 }
 

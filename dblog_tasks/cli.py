@@ -40,8 +40,8 @@ app = App(
 
 
 Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
-Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), redis.")]
-Schema = Annotated[str, _given("CREATE TABLE statements, or a DSN, where the log has no column names.")]
+Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), pg (PostgreSQL), redis.")]
+Schema = Annotated[str, _given("CREATE TABLE statements (pg_dump -s), or a DSN, for what the log does not tell of tables.")]
 Index = Annotated[
     str,
     Parameter(
@@ -90,6 +90,7 @@ class Filters:
     on_damage: Annotated[
         Literal["stop", "salvage"], Parameter(help="Stop at damage with an error, or take what is provably whole and say what is lost.")
     ] = "stop"
+    format: Annotated[str, _given("The log's format where its content does not tell: copy or psql, for columns with backslashes.")] = ""
     own_replays: Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")] = False
 
     @property
@@ -123,6 +124,7 @@ def _request(logs: Sequence[str], driver: str, filters: Filters, schema: str, st
         whole_transactions=filters.whole_transactions,
         own_replays=filters.own_replays,
         on_damage=filters.on_damage,
+        format=filters.format,
         **more,
     )
 
@@ -211,6 +213,11 @@ def _json(found: Plan, mask: bool) -> Iterator[str]:  # noqa: FBT001
 
 
 def _sql(found: Plan, mask: bool) -> Iterator[bytes]:  # noqa: FBT001
+    if found.manifest["driver"] == "pg":
+        from dblog_tasks.postgres.sql import plan_script as psql_script  # noqa: PLC0415
+
+        steps = ((step.transaction, step.checkpoint.position.value, step.operation) for step in found.steps())
+        return (piece.encode() for piece in psql_script(steps, header=_header(found)))
     from dblog_tasks.mysql.sql import plan_script  # noqa: PLC0415
 
     _check_driver(found, "mysql", "sql")

@@ -475,7 +475,7 @@ _MIDNIGHT = "0000-00-00 00:00:00.000000"
 _SPAN = re.compile(r"(?P<sign>-?)(?P<hour>\d{1,3}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?", re.ASCII)
 _AS_STORED = Reading("", None, lambda _: None, "IS NULL, or = or != with the same column of the other image")
 _UNNAMED = Reading("", None, lambda _: None, "a number: the labels are not in the log, but a schema tells them")
-_INTEGER = Reading("number", None, _number, "a number")
+_INTEGER = Reading("number", lambda value: _plain_digits(value) if type(value) is str else value, _number, "a number")
 _TEXT = Reading("text", _text, _text, "'text'")
 _BYTES = Reading("bytes", _octets, _octets, "X'hex' or 'text'")
 _INSTANTS = Reading(

@@ -21,10 +21,7 @@ from dblog_tasks.backend import Backend, OpenOptions, PassedOver, default_regist
 from dblog_tasks.conflicts import HARD, KEYS_COUNTED_MAX, SOFT, ConflictSearch
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, OutputExists, TruncatedLog
 from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowChanges, Source
-from dblog_tasks.filters import (
-    any_of,
-    by_table,
-)
+from dblog_tasks.filters import any_of, by_table
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.missing import check_found, names_asked_for
 from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter, dumped
@@ -60,7 +57,7 @@ def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
         if not name.isprintable():  # it stands in positions, and so in JSON and in lines of text
             raise InvalidInput(f"a file is called {name!r}", hint="give it a name of printable characters")
     first = _index(names, request.start.position) if request.start else 0
-    last = _index(names, request.stop) if request.stop else len(files) - 1
+    last = _index(names, request.stop, is_stop=True) if request.stop else len(files) - 1
     key: Callable[[Position], Any] = getattr(default_registry.get(request.driver), "position_key", lambda position: position.value)
     backwards = request.start and request.stop and not request.resume and key(request.start.position) > key(request.stop)
     if first > last or backwards:
@@ -68,12 +65,12 @@ def find_files(request: PlanRequest) -> tuple[LogFile, ...]:
     return files[first : last + 1]
 
 
-def _index(names: Sequence[str], position: Position) -> int:
+def _index(names: Sequence[str], position: Position, *, is_stop: bool = False) -> int:
     name = position.value.rpartition(":")[0]
     if name in names:
         return names.index(name)
-    if not name and len(names) == 1:
-        return 0
+    if not name and (len(names) == 1 or "/" in position.value):  # an LSN is ordered over all files: each is asked for what comes after it
+        return len(names) - 1 if is_stop else 0
     raise InvalidCheckpoint(f"position {position.value} is not in these logs", hint=f"they are {names[0]} to {names[-1]}")
 
 
@@ -149,20 +146,22 @@ def _options(request: PlanRequest, file: LogFile, ledger: Ledger, cancel: Cancel
         source=Source(request.driver, request.source or _series(file)),
         path=file.url,
         log=request.logs,
-        checkpoint=request.start if first else Checkpoint(),
-        stop=request.stop if last else Position(),
+        checkpoint=request.start if first or ":" not in request.start.position.value else Checkpoint(),
+        stop=request.stop if last or ":" not in request.stop.value else Position(),
         selection=request.selection,
-        storage_options=request.storage_options,
-        schema=request.schema,
         ledger=ledger,
-        cancel=cancel,
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
-        on_damage=request.on_damage,
         changes_only=not names_asked_for(request.selection),  # such a name may be of a transaction without changes
-        index=request.index,
         files=(file,),
+        **_everywhere(request, cancel),
     )
+
+
+def _everywhere(request: PlanRequest, cancel: CancelEvent | None) -> dict[str, Any]:
+    """Return the options that hold for every part of a log."""
+    given = {name: getattr(request, name) for name in ("storage_options", "schema", "on_damage", "index", "format")}
+    return {**given, "cancel": cancel}
 
 
 def read_events(request: PlanRequest, cancel: CancelEvent | None = None, *, ledger: Ledger | None = None) -> Iterator[Event]:
@@ -174,15 +173,11 @@ def read_events(request: PlanRequest, cancel: CancelEvent | None = None, *, ledg
         checkpoint=request.start,
         stop=request.stop,
         selection=request.selection,
-        storage_options=request.storage_options,
-        schema=request.schema,
-        cancel=cancel,
         whole_transactions=request.whole_transactions,
         own_replays=request.own_replays,
-        on_damage=request.on_damage,
-        index=request.index,
         files=files,
         ledger=ledger,
+        **_everywhere(request, cancel),
     )
     with default_registry.get(request.driver).open(options) as decoder:
         yield from decoder
@@ -253,13 +248,9 @@ def later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None)
         path=tuple(file.url for file in files),
         checkpoint=start,
         selection=(any_of(*(by_table(escape(table)) for table in tables)),) if tables else (),
-        storage_options=request.storage_options,
-        schema=request.schema,
-        cancel=cancel,
         own_replays=True,  # what we undid already is a later change like any other
-        on_damage=request.on_damage,
-        index=request.index,
         files=files,
+        **_everywhere(request, cancel),
     )
 
 

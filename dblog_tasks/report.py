@@ -37,7 +37,7 @@ VALUE_MAX = 40  # characters of a value
 # What the undo of a change does, in the order of the columns.
 UNDO = {DELETE: "re-insert", UPDATE: "restore", INSERT: "delete", COMMAND: "commands"}
 # How the undo is had as text, by driver.
-NEXT = {"mysql": "--as sql > undo.sql", "redis": "--as redis > undo.redis"}
+NEXT = {"mysql": "--as sql > undo.sql", "pg": "--as sql > undo.sql", "redis": "--as redis > undo.redis"}
 LOOK_CLOSER = "--as json"
 NOT_IN_A_LOG = (
     "triggers, cascades and engines of the target are not in a log, and without --schema foreign keys and generated columns"

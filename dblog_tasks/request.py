@@ -46,6 +46,7 @@ class PlanRequest:
         own_replays: undo our own replays too.
         resume: go on after the end of the last plan of the same source and filter; what is not committed waits.
         on_damage: stop with an error, or salvage what is provably whole; no part of the filter, so that a later run may choose anew.
+        format: name of the log's format, where its content does not tell.
         index: URL of the folder of header indexes, made and used where the driver has such; no part of the filter: the plan is the same.
     """
 
@@ -63,6 +64,7 @@ class PlanRequest:
     resume: bool = False
     on_damage: str = STOP
     index: str = ""
+    format: str = ""
 
     @property
     def filter(self) -> Any:

@@ -21,7 +21,7 @@ ORDER = (
     ("filters", "expression", "storage"),
     ("row_filters",),
     ("backend",),
-    ("mysql", "redis"),
+    ("mysql", "postgres", "redis"),
     ("recovery",),
     ("part", "processes", "survey", "touches"),
     ("conflicts",),
@@ -48,7 +48,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "pymysql": ("mysql.catalog", "mysql.target"),
 }
 # A log format is bytes in, events out: of its folder, these alone may read storage.
-FORMATS = ("mysql", "redis")
+FORMATS = ("mysql", "postgres", "redis")
 READ_STORAGE = ("", ".decoder", ".indexes", ".reading_on", ".catalog")
 
 

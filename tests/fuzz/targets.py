@@ -24,6 +24,9 @@ from dblog_tasks.event import PackedRows, RowChanges, binary_columns
 from dblog_tasks.mysql import json_binary, json_diff
 from dblog_tasks.mysql.sql import TransactionInfo, undo_script
 from dblog_tasks.planning import PlanRequest, make_plan
+from dblog_tasks.postgres import sql as postgres_sql
+from dblog_tasks.postgres.catalog import read_schema
+from dblog_tasks.postgres.formats import NAMES as FORMAT_NAMES
 from dblog_tasks.storage import compression
 from tests.fixtures import ROOT
 from tests.fuzz.mutations import CORPUS, binary_log, mutated, old_binary_log
@@ -179,6 +182,58 @@ def read_commands(data: bytes) -> None:
         pass
 
 
+@cache
+def _decoded() -> tuple[bytes, ...]:
+    return tuple(path.read_bytes() for path in sorted((CORPUS / "pg").glob("*")) if path.name != "schema.sql")
+
+
+def logical_log(random: Random) -> bytes:
+    """A piece of a log of each format, damaged or not; the first byte names the format to believe."""
+    data = random.choice(_decoded())
+    lines = data.splitlines(keepends=True)
+    begin = random.randrange(len(lines)) if random.random() < 0.5 else 0
+    data = b"".join(lines[begin : begin + random.randint(1, 30)])
+    for _ in range(random.choice((0, 1, 1, 2))):
+        data = mutated(random, data)
+    return bytes([random.choice((0, 0, 0, 0, 1, 2, 3, 4, 5))]) + data
+
+
+def read_decoded(data: bytes) -> None:
+    """Read a log of PostgreSQL to its end, bodies, undos and their SQL, with a schema and without."""
+    name = ("", *FORMAT_NAMES)[data[0] % (len(FORMAT_NAMES) + 1)] if data else ""
+    for schema in ("", str(CORPUS / "pg" / "schema.sql")):
+        operations: list[tuple[postgres_sql.TransactionInfo, RowChanges]] = []
+        event: Any
+        try:
+            with dblog_tasks.open("pg", reader=BytesIO(data[1:]), format=name, schema=schema) as decoder:
+                for event in decoder:
+                    assert event.position.value
+                    _ = (event.raw, event.time, event.transaction_info, event.table, event.body, event.omission)
+                    undo = event.reverse()
+                    if isinstance(undo, RowChanges):
+                        operations.append((postgres_sql.TransactionInfo(str(event.transaction)), undo))
+        except dblog_tasks.DblogError:
+            pass
+        try:
+            for _ in postgres_sql.undo_script(operations):
+                pass
+        except dblog_tasks.DblogError:  # a name or value no table can have
+            pass
+
+
+def schema_file(random: Random) -> bytes:
+    """A schema file, damaged."""
+    return mutated(random, (CORPUS / "pg" / "schema.sql").read_bytes())
+
+
+def read_schema_file(data: bytes) -> None:
+    """Read it."""
+    try:
+        read_schema(data.decode("utf-8", "surrogateescape"))
+    except dblog_tasks.DblogError:
+        pass
+
+
 _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "zst": zstandard.compress,
@@ -268,6 +323,8 @@ TARGETS: Mapping[str, Target] = {
     "json": Target(json_document, read_json),
     "diffs": Target(json_diffs, apply_diffs),
     "redis": Target(append_only_file, read_commands),
+    "logical": Target(logical_log, read_decoded),
+    "schema": Target(schema_file, read_schema_file),
     "packed": Target(packed, unpack),
     "plan": Target(plan_manifest, read_plan),
 }

@@ -15,7 +15,17 @@ from tests.fixtures import ROOT
 from tests.fuzz.mutations import bases, binary_log
 from tests.fuzz.targets import TARGETS
 
-COUNTS = {"binlog": 2000, "old": 3000, "json": 3000, "diffs": 2000, "redis": 3000, "packed": 1000, "plan": 800}
+COUNTS = {
+    "binlog": 2000,
+    "old": 3000,
+    "json": 3000,
+    "diffs": 2000,
+    "redis": 3000,
+    "logical": 1500,
+    "schema": 500,
+    "packed": 1000,
+    "plan": 800,
+}
 
 
 def fuzzed(target: str, failures: Path, **environment: str) -> subprocess.CompletedProcess[str]:

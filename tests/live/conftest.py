@@ -14,7 +14,18 @@ from typing import TypeAlias
 import pytest
 
 from tests.live.scenes import MakeScene, Scene
-from tests.live.servers import MARIADB_PROGRAMS, REDIS_PROGRAMS, MariaDB, Redis, mariadb_server, missing_programs, redis_server
+from tests.live.servers import (
+    MARIADB_PROGRAMS,
+    POSTGRES_PROGRAMS,
+    REDIS_PROGRAMS,
+    MariaDB,
+    Postgres,
+    Redis,
+    mariadb_server,
+    missing_programs,
+    postgres_server,
+    redis_server,
+)
 
 StartMariaDB: TypeAlias = Callable[..., MariaDB]
 StartRedis: TypeAlias = Callable[..., Redis]
@@ -69,3 +80,11 @@ def scene(mariadb: MariaDB, tmp_path: Path) -> Iterator[MakeScene]:
     yield make
     for one in made:
         mariadb.sql(f"DROP DATABASE {one.name}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The PostgreSQL server that tests share: each makes a database of its own."""
+    require(POSTGRES_PROGRAMS)
+    with postgres_server() as server:
+        yield server

@@ -24,6 +24,18 @@ _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sb
 
 MARIADB_PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
 REDIS_PROGRAMS = ("redis-server",)
+POSTGRES_PROGRAMS = ("initdb", "postgres", "psql", "pg_dump", "pg_recvlogical")
+POSTGRES_OPTIONS = {
+    "listen_addresses": "",
+    "wal_level": "logical",
+    "max_prepared_transactions": "10",
+    "max_replication_slots": "30",
+    "max_wal_senders": "5",
+    "logical_decoding_work_mem": "64kB",
+    "fsync": "off",
+    "shared_buffers": "32MB",
+}
+_POSTGRES_FOLDERS = ("/usr/lib/postgresql/15/bin",)  # where Debian keeps the programs of each version
 MARIADB_OPTIONS = (
     "--skip-networking",
     "--server-id=1",
@@ -115,9 +127,78 @@ class Redis:
         self.client = redis.Redis(unix_socket_path=str(socket))
 
 
+class Postgres:
+    """A running PostgreSQL server and its client programs; user postgres, no password.
+
+    Attributes:
+        folder: where its unix socket is, and nothing else listens.
+        programs: where its programs are.
+    """
+
+    def __init__(self, folder: Path, programs: str) -> None:
+        self.folder = folder
+        self.programs = programs
+
+    def psql(self, text: str, database: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a script through `psql` as a person would; return its result, whatever it is."""
+        return self._run("psql", "-X", "-q", "-d", database, *options, "-f", "-", text=text)
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        """Run SQL text; return the rows, one a line, columns divided by tabs. Raises ServerError with what the client said."""
+        done = self.psql(text, database, "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1")
+        if done.returncode:
+            raise ServerError(done.stderr)
+        return done.stdout
+
+    def make(self, database: str) -> None:
+        """Make an empty database of this name, another of that name being dropped."""
+        self.sql(f'DROP DATABASE IF EXISTS "{database}"')
+        self.sql(f"CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0")
+
+    def schema_sql(self, database: str) -> str:
+        """Return the schema of a database, as an administrator would keep it."""
+        return self._checked("pg_dump", "-s", "-d", database)
+
+    def received(self, database: str, slot: str, *options: str) -> bytes:
+        """Return what `pg_recvlogical` writes of a slot up to now."""
+        end = self.sql("SELECT pg_current_wal_insert_lsn()").strip()
+        command = [
+            "--slot",
+            slot,
+            "--start",
+            "-f",
+            "-",
+            "--no-loop",
+            "--endpos",
+            end,
+            *(word for option in options for word in ("-o", option)),
+        ]
+        done = subprocess.run([*self._command("pg_recvlogical"), "-d", database, *command], capture_output=True, check=False)
+        if done.returncode:
+            raise ServerError(done.stderr.decode(errors="replace"))
+        return done.stdout
+
+    def _checked(self, program: str, *options: str) -> str:
+        done = self._run(program, *options)
+        if done.returncode:
+            raise ServerError(done.stderr)
+        return done.stdout
+
+    def _command(self, program: str) -> list[str]:
+        found = shutil.which(program, path=os.pathsep.join([self.programs, _PATH])) or program
+        return [found, "-h", str(self.folder), "-U", "postgres"]
+
+    def _run(self, program: str, *options: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PGCLIENTENCODING": "UTF8"}
+        command = [*self._command(program), *options]
+        return subprocess.run(
+            command, input=text, capture_output=True, check=False, encoding="utf-8", errors="surrogateescape", env=environment
+        )
+
+
 def missing_programs(programs: tuple[str, ...]) -> list[str]:
     """Return which of these programs are not installed."""
-    return [name for name in programs if shutil.which(name, path=_PATH) is None]
+    return [name for name in programs if shutil.which(name, path=os.pathsep.join([_PATH, *_POSTGRES_FOLDERS])) is None]
 
 
 @contextmanager
@@ -161,8 +242,43 @@ def redis_server(*options: str) -> Iterator[Redis]:
                 server.client.close()
 
 
+@contextmanager
+def postgres_server(programs: str = "") -> Iterator[Postgres]:
+    """Start a PostgreSQL server, yield it, stop it and remove its data. `programs`: the folder of another version than Debian's.
+
+    The server refuses to run as root: then it runs as the user postgres.
+    """
+    programs = programs or next(
+        (folder for folder in _POSTGRES_FOLDERS if Path(folder, "initdb").exists()), str(Path(_found("initdb")).parent)
+    )
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="dblog-") as name:
+        folder = Path(name)
+        if as_user:
+            shutil.chown(folder, "postgres", "postgres")
+        data = folder / "data"
+        install = [*as_user, f"{programs}/initdb", "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-N"]
+        done = subprocess.run(install, capture_output=True, check=False, text=True, cwd=folder)
+        if done.returncode:
+            raise ServerError(done.stdout + done.stderr)
+        options = {**POSTGRES_OPTIONS, "unix_socket_directories": str(folder)}
+        settings = [word for pair in options.items() for word in ("-c", "=".join(pair))]
+        with _running([*as_user, f"{programs}/postgres", "-D", str(data), *settings], folder / ".s.PGSQL.5432", folder / "server.log"):
+            server = Postgres(folder, programs)
+            _wait_until_ready(server)
+            yield server
+
+
+def _wait_until_ready(server: Postgres) -> None:
+    give_up = time.monotonic() + START_SECONDS_MAX
+    while server.psql("SELECT 1", "postgres").returncode:
+        if time.monotonic() > give_up:
+            raise ServerError("PostgreSQL does not take connections")
+        time.sleep(0.02)
+
+
 def _found(program: str) -> str:
-    path = shutil.which(program, path=_PATH)
+    path = shutil.which(program, path=os.pathsep.join([_PATH, *_POSTGRES_FOLDERS]))
     if path is None:
         raise ServerError(f"{program} is not installed")
     return path

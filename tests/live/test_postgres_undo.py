@@ -1,0 +1,177 @@
+"""The undo of recorded logs on a real PostgreSQL: loaded with what there was after, psql runs the script, what there was before is back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dblog_tasks import cli
+from dblog_tasks.ledger import ROLLED_BACK
+from dblog_tasks.postgres.names import quoted
+from dblog_tasks.postgres.sql import literal
+from dblog_tasks.postgres.wal2json import LOST
+from tests.conftest import Unpack
+from tests.live.servers import Postgres
+from tests.postgres_fixtures import REPRESENTATIVE, SCENARIOS, WHOLE_ROWS, TableName, identities, omitted_tables, plan, states
+
+
+def title(table: TableName) -> str:
+    """The table's name for SQL."""
+    return ".".join(map(quoted, table))
+
+
+def load(server: Postgres, database: str, folder: Path, when: str) -> None:
+    """Make a database of the scenario's schema and rows."""
+    server.make(database)
+    server.sql((folder / "schema.sql").read_text(), database)
+    script = ["SET session_replication_role = replica;"]
+    for table, rows in states(folder, when).items():
+        columns = (
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns FROM pg_attribute "
+            f"WHERE attrelid = {literal(title(table))}::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' \\gset"
+        )
+        script += [columns, f"CREATE TEMP TABLE loaded AS SELECT * FROM {title(table)} WITH NO DATA;", "COPY loaded FROM STDIN;"]
+        script += [rows.decode() + "\\.", f"INSERT INTO {title(table)} (:columns) OVERRIDING SYSTEM VALUE SELECT :columns FROM loaded;"]
+        script += ["DROP TABLE loaded;"]
+    server.sql("\n".join(script) + "\n", database)
+
+
+def dumped(server: Postgres, database: str, table: TableName) -> list[str]:
+    """The rows of a table, computed columns among them, in some order that is always the same."""
+    return sorted(server.sql(f"SET TimeZone = 'UTC'; COPY (SELECT * FROM {title(table)}) TO STDOUT", database).splitlines())
+
+
+@pytest.mark.skipif(not SCENARIOS, reason="no such fixtures (DBLOG_FIXTURES names their folder)")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_log_gives_back_what_there_was_before(
+    name: str, scenario: Unpack, postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through each format, for every table nothing is omitted of; among them are those with whole old rows."""
+    folder = scenario(f"pg15/{name}")
+    before = states(folder, "before")
+    unknown = {("public", "ctas")}  # made in the window, and not among what there was after
+    whole = {table for table, identity in identities(folder).items() if identity == WHOLE_ROWS}
+    load(postgres, "loaded", folder, "after")
+    before.pop(("public", "pt"), None)  # the rows are its partitions'
+    for log in (folder / file for file in REPRESENTATIVE if (folder / file).exists()):
+        if (name == "truncate" and "v1" in log.name) or (name == "hard_text" and log.name.endswith((".tsv", ".txt"))):
+            continue  # the one does not show TRUNCATE, and what wrote the other lost a character
+        first = plan(log, tmp_path / f"{log.name}-all")
+        without = omitted_tables(first, set(identities(folder))) | unknown
+        made = plan(log, tmp_path / f"{log.name}-some", without=without) if without else first
+        assert cli.run(["show", made.url, "--as", "sql"]) == 0
+        script = capsys.readouterr().out
+        postgres.sql('DROP DATABASE IF EXISTS "undone"')
+        postgres.sql('CREATE DATABASE "undone" TEMPLATE "loaded"')
+
+        done = postgres.psql(script, "undone", "-v", "replica=1")
+
+        assert (0, "", "") == (done.returncode, done.stderr, done.stdout.strip()), log.name
+        for table, expected in before.items():
+            if table not in without and not ("pgoutput" in log.name and table[1] in {"t_def_nopk", "t_nothing_pk"}):
+                assert sorted(expected.decode().splitlines()) == dumped(postgres, "undone", table), (log.name, table)
+        reasons = {line["reason"] for line in first.omitted() if line["table"] in {".".join(table) for table in whole}}
+        assert {LOST.reason} >= reasons, log.name
+
+
+SHOP = """
+CREATE TABLE parent (id int PRIMARY KEY, v text, at timestamptz, f real, n numeric, b bytea, j json, d char(5));
+CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE TABLE keyless (a int, b text);
+CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, w int, area int GENERATED ALWAYS AS (w * 2) STORED);
+CREATE TABLE part (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE TABLE part1 PARTITION OF part FOR VALUES IN (1);
+CREATE TABLE part2 (v text, id int NOT NULL, k int NOT NULL);
+ALTER TABLE part ATTACH PARTITION part2 FOR VALUES IN (2);
+DO $$ DECLARE t text; BEGIN
+  FOREACH t IN ARRAY ARRAY['parent', 'child', 'keyless', 'always', 'part1', 'part2'] LOOP
+    EXECUTE format('ALTER TABLE %I REPLICA IDENTITY FULL', t);
+  END LOOP;
+END $$;
+INSERT INTO parent SELECT g, 'p' || g, '2024-01-01'::timestamptz + g * interval '1 day', 0.1 * g, NULL, '\\x00ff', '{"a" : 1}', 'ab'
+  FROM generate_series(1, 5) g;
+INSERT INTO child SELECT g, 1 + g % 5 FROM generate_series(1, 10) g;
+INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (2, NULL);
+INSERT INTO always (w) VALUES (1), (2), (3);
+INSERT INTO part VALUES (1, 1, 'a'), (2, 2, 'b');
+"""
+WORK = """
+BEGIN; DELETE FROM parent WHERE id = 1; UPDATE parent SET id = 20, f = 'NaN', n = 1.10, j = NULL WHERE id = 2; COMMIT;
+BEGIN; UPDATE keyless SET b = 'y' WHERE ctid IN (SELECT min(ctid) FROM keyless); DELETE FROM keyless WHERE a = 2;
+  INSERT INTO keyless VALUES (NULL, ''); COMMIT;
+BEGIN; DELETE FROM always WHERE id = 2; UPDATE always SET w = 30 WHERE id = 3; INSERT INTO always (w) VALUES (4); COMMIT;
+BEGIN; UPDATE part SET k = 2 WHERE id = 1; UPDATE part SET k = 1, v = 'c' WHERE id = 2; COMMIT;
+BEGIN; UPDATE parent SET at = at + interval '1 microsecond', d = 'x', b = '' WHERE id = 3;
+  SAVEPOINT s; DELETE FROM child; ROLLBACK TO s; COMMIT;
+BEGIN; INSERT INTO always (w) SELECT g FROM generate_series(10, 2000) g;
+  SAVEPOINT s; INSERT INTO always (w) SELECT g FROM generate_series(3000, 5000) g; ROLLBACK TO s;
+  UPDATE always SET w = w + 1 WHERE w > 1900; COMMIT;
+"""
+SHOP_TABLES = [("public", name) for name in ("parent", "child", "keyless", "always", "part1", "part2")]
+
+
+@pytest.fixture
+def shop(postgres: Postgres, tmp_path: Path) -> tuple[dict[TableName, list[str]], dict[str, Path]]:
+    """A database in which something was done: its rows before, and logs of it by each plugin a server has."""
+    postgres.make("shop")
+    postgres.sql(SHOP, "shop")
+    postgres.sql("CREATE PUBLICATION pub FOR ALL TABLES", "shop")
+    for slot, plugin in (("td", "test_decoding"), ("po", "pgoutput")):
+        postgres.sql(f"SELECT pg_create_logical_replication_slot('{slot}', '{plugin}')", "shop")
+    before = {table: dumped(postgres, "shop", table) for table in SHOP_TABLES}
+    postgres.sql(WORK, "shop")
+    found = {
+        "td": postgres.received("shop", "td", "include-timestamp=1"),
+        "po": postgres.received("shop", "po", "proto_version=3", "publication_names=pub", "streaming=on"),
+    }
+    (tmp_path / "schema.sql").write_text(postgres.schema_sql("shop"))
+    for slot, data in found.items():
+        (tmp_path / slot).write_bytes(data)
+        postgres.sql(f"SELECT pg_drop_replication_slot('{slot}')", "shop")
+    return before, {slot: tmp_path / slot for slot in found}
+
+
+@pytest.mark.parametrize("slot", ["td", "po"])
+def test_what_was_done_is_undone(
+    slot: str,
+    shop: tuple[dict[TableName, list[str]], dict[str, Path]],
+    postgres: Postgres,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Cascades, rows that are equal, identities, computed columns and partition moves.
+
+    The rows of a cascade come back before what they refer to, so a foreign key that is not deferrable stops the script unless it is off.
+    """
+    before, found = shop
+    made = plan(found[slot], tmp_path / "plan")
+    assert (slot == "po") == (made.ledger.not_needed[ROLLED_BACK] > 1000)  # a transaction so long is streamed
+    assert not made.ledger.omitted
+    cli.run(["show", made.url, "--as", "sql"])
+
+    script = capsys.readouterr().out
+    postgres.sql('DROP DATABASE IF EXISTS "copy"')
+    postgres.sql('CREATE DATABASE "copy" TEMPLATE "shop"')
+
+    refused, done = postgres.psql(script, "copy"), postgres.psql(script, "shop", "-v", "replica=1")
+
+    assert (3, True) == (refused.returncode, "violates foreign key" in refused.stderr)
+    assert (0, "", "") == (done.returncode, done.stderr, done.stdout.strip())
+    assert before == {table: dumped(postgres, "shop", table) for table in SHOP_TABLES}
+
+
+def test_a_row_that_is_not_as_the_log_left_it_stops_the_script(
+    shop: tuple[dict[TableName, list[str]], dict[str, Path]], postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing of its transaction is kept."""
+    _, found = shop
+    cli.run(["show", plan(found["td"], tmp_path / "plan").url, "--as", "sql"])
+    script = capsys.readouterr().out
+    postgres.sql("UPDATE always SET w = 7 WHERE w = 10", "shop")
+    rows = {table: dumped(postgres, "shop", table) for table in SHOP_TABLES}
+
+    done = postgres.psql(script, "shop")
+
+    assert (3, True) == (done.returncode, "division by zero" in done.stderr)
+    assert rows == {table: dumped(postgres, "shop", table) for table in SHOP_TABLES}
