@@ -18,9 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 import orjson
 
 from dblog_tasks import __version__
-from dblog_tasks.cli_approve import approve
 from dblog_tasks.cli_options import DIFFERS, DONE, INCOMPLETE, INTERRUPTED, USAGE, StorageOptions, given as _given, store as _store
-from dblog_tasks.cli_replay import replay, verify
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChanges
 from dblog_tasks.filters import Predicate
@@ -384,9 +382,13 @@ def check(
     return DIFFERS if problems else DONE
 
 
-app.command(replay)
-app.command(approve)
-app.command(verify)
+OTHER_VERBS = {  # imported when they are asked for
+    "dblog_tasks.cli_replay:replay": "Do an approved plan to a database, each step once.",
+    "dblog_tasks.cli_approve:approve": "Answer a flow run that waits for approval.",
+    "dblog_tasks.cli_replay:verify": "Read back every row a plan touched.",
+}
+for verb, said in OTHER_VERBS.items():
+    app.command(verb, help=said)
 
 
 class _progress:  # noqa: N801 - used like a function
