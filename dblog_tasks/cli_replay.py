@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import shlex
 import signal
 import sys
 from threading import Event as CancelEvent
@@ -131,7 +132,8 @@ def _replay_lines(report: ReplayReport, target: str) -> Iterator[str]:
         yield from (_verdict_line(conflict) for conflict in report.conflicts[:SHOWN_MAX])
         yield from [f"… {len(report.conflicts) - SHOWN_MAX} more, see --as json"] if len(report.conflicts) > SHOWN_MAX else []
     if report.inverse_id:
-        yield f"committed; to take it back: dblog replay {report.inverse} --target {target} --approve {report.inverse_id}"
+        words = ("dblog", "replay", report.inverse, "--target", target, "--approve", report.inverse_id)
+        yield f"committed; to take it back: {shlex.join(words)}"
     elif report.outcome != DRY_RUN:
         yield "nothing is committed"
 
