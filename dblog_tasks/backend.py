@@ -210,6 +210,7 @@ class BoundTable:
         referenced: whether foreign keys of other tables, or its own, lead here.
         transactional: a change of it is undone by a rollback.
         reread: rows have to be read again after they were written to know what they are.
+        readings: what makes a plan's values values of the target's type, by their place in the target, where those are not the same.
         warnings: what a person should know of it.
     """
 
@@ -223,6 +224,7 @@ class BoundTable:
     referenced: bool = False
     transactional: bool = True
     reread: bool = False
+    readings: Mapping[int, Callable[[Any], Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     name: str = field(init=False)  # `schema.table`
     key_of: Callable[[Row], Row] = field(init=False, repr=False)  # what tells a row from all others
@@ -232,7 +234,7 @@ class BoundTable:
         """Prepare what is asked of every row."""
         object.__setattr__(self, "name", f"{self.live.schema}.{self.live.name}")
         object.__setattr__(self, "key_of", _picker(self.key or self.compared))
-        object.__setattr__(self, "_straight", self.places == tuple(range(len(self.live.columns))))
+        object.__setattr__(self, "_straight", self.places == tuple(range(len(self.live.columns))) and not self.readings)
 
     def row(self, values: Row | None) -> Row | None:
         """Return a row of the plan in the order of the target's columns."""
@@ -242,6 +244,9 @@ class BoundTable:
         for place, value in zip(self.places, values, strict=True):
             if place >= 0:
                 row[place] = value
+        for place, read in self.readings.items():
+            if row[place] is not None and row[place] is not UNKNOWN:
+                row[place] = read(row[place])
         return tuple(row)
 
     def differing(self, one: Row, other: Row, columns: Iterable[int]) -> list[int]:
@@ -323,8 +328,11 @@ class Target(Protocol):
     def children(self, table: BoundTable, changes: Sequence[RowPair]) -> list[list[Child]]:
         """Return for each change of a row the rows elsewhere that refer to what the row holds now and would no longer hold."""
 
-    def write(self, effects: Sequence[Effect]) -> None:
-        """Write these, each row once and in this order as far as anyone can tell. Raises RowRefused, with `where` the effect's index."""
+    def write(self, effects: Sequence[Effect]) -> Sequence[Effect]:
+        """Write these, each row once and in this order as far as anyone can tell; return what was done to each row, in the order it was.
+
+        Raises RowRefused, with `where` the effect's index.
+        """
 
     def note(self, note: JsonObject) -> None:
         """Add a note of the batch, in its transaction. Raises TargetRefused when another replay has added it."""

@@ -245,8 +245,28 @@ class Judge:
             self._note_ahead(planned)
         if effect is not None:
             _take(effect, states)
+            effect = _with_logged_values(effect, planned) if planned.table.exact else effect
             self.effects.append(effect if effect.row == at else effect._replace(row=at))
         return verdict
+
+
+def as_logged(table: BoundTable, found: Row, known: Row) -> Row:
+    """Return a row as it was read, with values of `known` where they are the same: what a server shows of a value may be less than it is.
+
+    MySQL prints a decimal or a date in a JSON document as what text reads back as a double or a string.
+    """
+    same = {
+        at for at, equal in table.exact.items() if found[at] is not known[at] and UNKNOWN is not known[at] and equal(found[at], known[at])
+    }
+    return tuple([known[at] if at in same else value for at, value in enumerate(found)]) if same else found
+
+
+def _with_logged_values(effect: Effect, planned: PlannedRow) -> Effect:
+    before, after = effect.before, effect.after
+    if before is not None and planned.now is not None:
+        before = as_logged(planned.table, before, planned.now)
+        after = after if after is None else as_logged(planned.table, after, before)
+    return effect._replace(before=before, after=after)
 
 
 def _touched(planned: PlannedRow) -> Sequence[int]:
@@ -293,6 +313,8 @@ def _change(planned: PlannedRow, found: Row | None, states: States) -> tuple[Ver
     changed = table.differing(now, then, table.written)
     guarded = [at for at in changed if at in table.compared and at not in table.key]
     taken = states[table.name, new] if new != old else None
+    if taken is not None and table.key_of(taken) == old:  # the row itself: the database takes one key for the other
+        taken = None
     differing = None if found is None else table.differing(found, now, guarded)
     if found is not None and not differing and taken is None:
         return Verdict(planned, APPLIES, found=found), Effect(table, found, _changed(table, found, now, then, changed))

@@ -27,8 +27,8 @@ import uuid
 from dblog_tasks import inverse
 from dblog_tasks.backend import BoundTable, Effect, Target, TargetOptions, default_registry
 from dblog_tasks.errors import InvalidInput, RowRefused, TargetBusy
-from dblog_tasks.event import JsonObject
-from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, planned_row
+from dblog_tasks.event import JsonObject, Row
+from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, as_logged, planned_row
 from dblog_tasks.plan import Plan, read_plan
 from dblog_tasks.plan_contents import Contents, read_contents, steps_from
 from dblog_tasks.replay_request import (
@@ -224,8 +224,11 @@ class _Replay:
         for table, spots in wanted.items():
             unknown = [key for spot in spots if spot not in states for key in spot[1:]]
             if unknown:
-                for key, state in (self._target.rows if table.key else self._target.counts)(table, unknown).items():
-                    states[table.name, key] = state
+                found: Mapping[Row, Any] = (self._target.rows if table.key else self._target.counts)(table, unknown)
+                for key, state in found.items():
+                    own = (table.name, table.key_of(state)) if table.key and state is not None else None
+                    # a row that the database takes for this key's may be known by its own, and have gone since
+                    states[table.name, key] = states[own] if own is not None and own[1] != key and own in states else state
 
     def _children(self, rows: Sequence[PlannedRow]) -> dict[int, Any]:
         """Return the rows elsewhere that refer to what a row would no longer hold, by the row's place."""
@@ -327,8 +330,8 @@ class _Replay:
             self._target.begin()
             try:
                 verdicts, judge = self._judged(batch, refused)
-                self._target.write(judge.effects)
-                self._finish(batch, verdicts, judge)
+                written = self._target.write(judge.effects)
+                self._finish(batch, verdicts, judge, written)
                 break
             except RowRefused as error:
                 self._target.rollback()
@@ -350,8 +353,8 @@ class _Replay:
             raise _Stop(conflicts)
         return verdicts, judge
 
-    def _finish(self, batch: Batch, verdicts: Sequence[Verdict], judge: Judge) -> None:
-        """Store the inverse, add the note, commit."""
+    def _finish(self, batch: Batch, verdicts: Sequence[Verdict], judge: Judge, written: Sequence[Effect]) -> None:
+        """Store the inverse, which is of what was written in the order it was, add the note, commit."""
         number = len(self._notes)
         url = self._inverse_url
         rows = Counter(verdict.verdict for verdict in verdicts)
@@ -364,7 +367,7 @@ class _Replay:
             "poisoned": spots_json(judge.poisoned - self._poisoned),
             "ahead": spots_json(ahead),
             "ahead_columns": [None if columns is None else sorted(columns) for columns in ahead.values()],
-            "inverse": inverse.store_batch(url, self._run, number, self._as_written(judge.effects), self._plan.storage_options),
+            "inverse": inverse.store_batch(url, self._run, number, self._as_written(written), self._plan.storage_options),
             "approver": self._request.approver,
             "whole": batch.whole,
         }
@@ -392,7 +395,9 @@ class _Replay:
         for table in {table for table, _ in last}:
             rows = self._target.rows(table, [key for other, key in last if other is table])
             for key, row in rows.items():
-                written[last[table, key]] = written[last[table, key]]._replace(after=row)
+                at = last[table, key]
+                effect = written[at]
+                written[at] = effect._replace(after=row if row is None or effect.after is None else as_logged(table, row, effect.after))
         return written
 
     @property

@@ -167,7 +167,7 @@ class _Verification:
         table, values = wanted.table, wanted.values
         differing: list[int] = []
         if values is None:
-            verdict = EQUAL if found is None else DIFFERING
+            verdict = EQUAL if found is None or table.key_of(found) != wanted.key else DIFFERING
         elif found is None:
             verdict = MISSING
         else:

@@ -178,3 +178,16 @@ def test_states_beyond_memory_are_found_again(monkeypatch: pytest.MonkeyPatch) -
     assert [(80 + at if at < 20 else 40 + at) for at in range(40)] == [states["s.t", (at, b"k")][0] for at in range(40)]
     assert ("s.t", (41, b"k")) not in states
     states.close()
+
+
+def test_what_a_server_shows_of_a_document_is_not_taken_for_the_document() -> None:
+    """A DECIMAL in a JSON document is printed as a double is: what the undo of the undo brings back is the log's own document."""
+    decimal = b"\x0f\xf6\x03\x03\x02\x81\x32"  # 1.50 as a DECIMAL
+    columns = (Column("id", "int"), Column("j", "json"), Column("k", "json"))
+    table = BoundTable(
+        Table("s", "t", columns, (0,)), ALL, (0,), ALL, ALL, exact={1: lambda one, other: {one, other} == {decimal, "1.50"} or one == other}
+    )
+    for then in ((1, "[]", "{}"), None):
+        _, judge = judged([((1, decimal, "{}"), then)], {(1,): (1, "1.50", "{}")}, table=table)
+
+        assert [((1, decimal, "{}"), then)] == [(effect.before, effect.after) for effect in judge.effects]

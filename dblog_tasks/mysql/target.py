@@ -52,7 +52,8 @@ _SESSION = (
     "SET NAMES utf8mb4",
     f"SET SESSION sql_mode = '{STRICT}', time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1",
     f"SET SESSION innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}, lock_wait_timeout = {LOCK_WAIT_SECONDS}",
-    "SET SESSION character_set_results = NULL, sql_quote_show_create = 1, sql_safe_updates = 0",
+    "SET SESSION character_set_results = NULL, sql_quote_show_create = 1, sql_safe_updates = 0, completion_type = 0, sql_auto_is_null = 0",
+    "SET SESSION sql_select_limit = 18446744073709551615",  # a row that is not sent would be taken for one that is gone
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
 # What not every server has, or lets everybody set.
@@ -182,7 +183,7 @@ class MySQLTarget:
                     f"the plan would change {'.'.join(name)}, which tells what was replayed", hint="leave it out of the plan"
                 )
             described.setdefault(name, checks.describe(self._ask, name)) if name not in described else None
-        references = checks.read_references(self._ask, rights, set(described), mariadb=self._server.mariadb)
+        references = self._references(rights, set(described))
         bound = {
             at: checks.bind(
                 table,
@@ -195,9 +196,33 @@ class MySQLTarget:
             for at, table in enumerate(tables)
         }
         self._bind_children(list(bound.values()), references, described)
-        self._schema = self._schema or self._default_schema() or (min(described)[0] if described else "")
+        self._schema = self._noted_in() or self._schema or self._default_schema() or (min(described)[0] if described else "")
         self.warnings += sorted({warning for table in bound.values() for warning in table.warnings})
         return bound
+
+    def _references(self, rights: Rights, tables: AbstractSet[Name]) -> Mapping[Name, Sequence[Reference]]:
+        """Return the foreign keys that lead to these tables; where nothing will be written, those that can be seen."""
+        try:
+            return checks.read_references(self._ask, rights, tables, mariadb=self._server.mariadb)
+        except TargetRefused as error:
+            if not self._options.read_only:
+                raise
+            self.warnings.append(f"{error.what}: {error.hint}")
+            return {}
+
+    def _noted_in(self) -> str:
+        """Return the schema that has notes of this plan; empty where none has. Raises TargetRefused when another one is asked for."""
+        found = self._schemas_noting(self._options.plan)
+        if found and self._schema not in ("", *found):
+            raise TargetRefused(f"the notes of this plan are in {found[0]}.{REPLAY_TABLE}", hint=f"--progress-schema {found[0]}")
+        return found[0] if found else ""
+
+    def _schemas_noting(self, plan: str) -> list[str]:
+        """Return the schemas whose `dblog_replay` has notes of a plan."""
+        tables = f"SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE TABLE_NAME = {quote(REPLAY_TABLE)} ORDER BY 1"  # noqa: S608
+        noting = "SELECT 1 FROM {}.{} WHERE plan = {} LIMIT 1"
+        names = [schema or "" for (schema,) in self._ask(tables)]
+        return [name for name in names if self._ask(noting.format(identifier(name), identifier(REPLAY_TABLE), quote(plan)))]
 
     def _default_schema(self) -> str:
         ((name,),) = self._ask("SELECT DATABASE()")
@@ -278,7 +303,8 @@ class MySQLTarget:
 
     def forget(self, plan: str) -> None:
         """Remove the notes of a plan that is taken back, in this transaction."""
-        self._run(f"DELETE FROM {identifier(self._schema)}.{identifier(REPLAY_TABLE)} WHERE plan = {quote(plan)}")  # noqa: S608
+        for schema in self._schemas_noting(plan):
+            self._run(f"DELETE FROM {identifier(schema)}.{identifier(REPLAY_TABLE)} WHERE plan = {quote(plan)}")  # noqa: S608
 
     # ---- transactions
 
@@ -338,10 +364,10 @@ class MySQLTarget:
         """Return for each change of a row the rows elsewhere that refer to what it would no longer hold."""
         return children_of(self._children.get(table, ()), changes, self._query, self._locking)
 
-    def write(self, effects: Sequence[Effect]) -> None:
+    def write(self, effects: Sequence[Effect]) -> Sequence[Effect]:
         """Write these effects."""
         try:
-            self._writer.write(effects)
+            return self._writer.write(effects)
         except RowRefused as error:
             effect = effects[int(error.where)]
             raise RowRefused(error.what + self._in_the_way(effect, error.what), where=error.where) from None

@@ -6,7 +6,7 @@ the steps is the truth; it is left only where nobody can tell:
     folded   each row once, from what it was to what it becomes: deletes, children first; inserts, parents first; updates
     runs     steps in their order, neighbours of one kind in one statement: where a key changes, or rules of the database were against
              the folded order
-    singles  one step a statement: where runs failed too, to name the step
+    singles  one step a statement: where runs failed too, to name the step; one that a rule is against is tried again after the others
 
     insert   INSERT … VALUES (…), (…)                                   delete   DELETE … WHERE key IN (…)
     update   UPDATE … SET c = CASE key WHEN … THEN … END WHERE key IN (…), rows that change the same columns together
@@ -30,7 +30,7 @@ from dblog_tasks.mysql.target_rows import KeyCondition, Query, RowReader, chunks
 
 UPDATES_MAX = 200  # rows of one UPDATE: each row is looked for among the branches of CASE
 ROWS_MAX = 500
-CHARACTERS_MAX = 1 << 20  # of one INSERT
+CHARACTERS_MAX = 1 << 20  # of the values of one INSERT or UPDATE
 LENIENT, STRICT = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES", "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES"
 SAVEPOINT, BACK = "SAVEPOINT dblog_batch", "ROLLBACK TO SAVEPOINT dblog_batch"
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
@@ -55,6 +55,8 @@ class TableWriter:
         self._key = KeyCondition([columns[at] for at in table.key])
         self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in table.written)}) VALUES "  # noqa: S608 - quoted
         self._enums = [at for at in table.written if base_type(columns[at]) == "enum"]
+        vectors = [at for at in table.written if base_type(columns[at]) == "vector"]  # CASE of them and bytes has no type
+        self._alone = frozenset([*table.key, *vectors])
         self._reader = RowReader(table)
 
     def _literal(self, at: int, value: object) -> str:
@@ -91,12 +93,13 @@ class TableWriter:
             shapes[tuple(self._table.differing(before, after, self._table.written))].append((before, after))
         for changed, some in shapes.items():
             if changed:
-                for chunk in chunks(some, 1 if set(changed) & set(self._table.key) or not self._table.key else UPDATES_MAX):
+                alone = not self._table.key or not self._alone.isdisjoint(changed)
+                for chunk in chunks(some, 1 if alone else UPDATES_MAX):
                     self._update(changed, chunk)
 
     def _update(self, changed: Sequence[int], pairs: Sequence[tuple[Row, Row]]) -> None:
         literals = [[self._literal(at, after[at]) for at in changed] for _, after in pairs]
-        for group in _uniform(range(len(pairs)), literals, len(changed)):
+        for group in _small(_uniform(range(len(pairs)), literals, len(changed)), literals):
             rows = [pairs[at][0] for at in group]
             sets = [self._assignment(at, rows, [literals[place][n] for place in group]) for n, at in enumerate(changed)]
             sets += [f"{self._names[at]} = {self._names[at]}" for at in self._table.automatic if at not in changed]
@@ -164,6 +167,21 @@ def _uniform(places: Iterable[int], literals: Sequence[Sequence[str]], width: in
     yield from groups.values()
 
 
+def _small(groups: Iterable[list[int]], literals: Sequence[Sequence[str]]) -> Iterator[list[int]]:
+    """Yield the groups in parts that are no more than one statement takes, as far as a row is not more by itself."""
+    for group in groups:
+        part: list[int] = []
+        size = 0
+        for place in group:
+            more = sum(map(len, literals[place]))
+            if part and size + more > CHARACTERS_MAX:
+                yield part
+                part, size = [], 0
+            part.append(place)
+            size += more
+        yield part
+
+
 def _kind(literal: str) -> str:
     return _CLASS.match(literal)[0].lstrip("-")  # type: ignore[index]  # it matches everything
 
@@ -175,28 +193,53 @@ class BatchWriter:
         self._run, self._query, self._depth = run, query, depth
         self._writers: dict[BoundTable, TableWriter] = {}
 
-    def write(self, effects: Sequence[Effect]) -> None:
-        """Write the effects. Raises RowRefused whose `where` is the number of the effect a rule of the database is against."""
+    def write(self, effects: Sequence[Effect]) -> list[Effect]:
+        """Write the effects; return what was done, in that order.
+
+        Raises RowRefused whose `where` is the number of the effect a rule of the database is against.
+        """
         if not all(effect.table.transactional for effect in effects):
-            self._one_by_one(effects)
-            return
+            return self._one_by_one(effects, patient=False)
         self._run(SAVEPOINT)
         for way in (self._folded, _runs):
             try:
-                for kind, some in way(effects):
+                runs = way(effects)
+                for kind, some in runs:
                     self._of(some[0].table).write(kind, some)
             except (RowRefused, _Miscounted):
                 self._run(BACK)
             else:
-                return
-        self._one_by_one(effects)
+                return [effect for _, some in runs for effect in some]
+        return self._one_by_one(effects, patient=True)
 
-    def _one_by_one(self, effects: Sequence[Effect]) -> None:
-        for number, effect in enumerate(effects):
-            try:
-                self._of(effect.table).write(_kind_of(effect), [effect])
-            except (RowRefused, _Miscounted) as error:
-                raise RowRefused(error.what, where=str(number)) from None
+    def _one_by_one(self, effects: Sequence[Effect], *, patient: bool) -> list[Effect]:
+        """Write one effect after the other.
+
+        One that a rule is against may wait for others to make room (a row that others refer to, a value that is unique), and with it those
+        of the same row after it.
+        """
+        done: list[Effect] = []
+        waiting = list(enumerate(effects))
+        while waiting:
+            left: list[tuple[int, Effect]] = []
+            held: set[tuple[str, Row]] = set()
+            first: RowRefused | None = None
+            for number, effect in waiting:
+                try:
+                    if held.isdisjoint(_spots(effect)):
+                        self._of(effect.table).write(_kind_of(effect), [effect])
+                        done.append(effect)
+                        continue
+                except (RowRefused, _Miscounted) as error:
+                    first = first or RowRefused(error.what, where=str(number))
+                    if not patient:
+                        raise first from None
+                held |= _spots(effect)
+                left.append((number, effect))
+            if first is not None and len(left) == len(waiting):
+                raise first
+            waiting = left
+        return done
 
     def _of(self, table: BoundTable) -> TableWriter:
         if table not in self._writers:
@@ -224,6 +267,10 @@ class BatchWriter:
         phase: Mapping[str, int] = {DELETE: 0, INSERT: 1, UPDATE: 2}
         ordered = sorted(groups.items(), key=lambda item: (phase[item[0][0]], weight[item[0][0]] * (depths[item[0][1]] or 0)))
         return [(kind, some) for (kind, _), some in ordered]
+
+
+def _spots(effect: Effect) -> set[tuple[str, Row]]:
+    return {(effect.table.name, effect.table.key_of(row)) for row in (effect.before, effect.after) if row is not None}
 
 
 def _kind_of(effect: Effect) -> str:
