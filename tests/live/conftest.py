@@ -84,7 +84,7 @@ def scene(mariadb: MariaDB, tmp_path: Path) -> Iterator[MakeScene]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The PostgreSQL server that tests share: each makes a database of its own."""
+    """The PostgreSQL server that tests share: each makes a database of its own. DBLOG_POSTGRES names the programs of another version."""
     require(POSTGRES_PROGRAMS)
-    with postgres_server() as server:
+    with postgres_server(os.environ.get("DBLOG_POSTGRES", "")) as server:
         yield server
