@@ -23,11 +23,12 @@ check: environment ## format, lint, types, direction of imports
 	$(RUN)mypy $(wildcard dblog_tasks flows deployments benchmarks tests)
 	$(RUN)python -m pytest -q tests/test_imports.py
 
-bench: environment ## measure against real peers, ratios only; ARGS="--megabytes 24 --pairs 3" for a quick look
+bench: environment ## measure against real peers, ratios only; ARGS="--megabytes 24 --pairs 3 --rows 20000" for a quick look
 	$(RUN)python -m benchmarks $(ARGS)
 
-soak: environment ## fuzz every parser for MINUTES=60 (prints seeds, keeps failing inputs in fuzz-failures), then long property tests
+soak: environment servers ## fuzz every parser for MINUTES=60 (prints seeds, keeps failing inputs in fuzz-failures), kill a replay KILLS=100 times, then long property tests
 	$(RUN)python -m tests.fuzz.soak $(or $(MINUTES),60)
+	$(RUN)python -m tests.live.kills $(or $(KILLS),100)
 	DBLOG_EXAMPLES=10 $(RUN)python -m pytest -q -m "hypothesis and not live and not flow" --timeout 3600
 
 corpus: environment servers ## make tests/corpus again on a real MariaDB

@@ -1,6 +1,6 @@
 """Ratios against real peers, measured in one run on binary logs made here by a real MariaDB.
 
-    python -m benchmarks [--megabytes N] [--pairs N] [--keep FOLDER]
+    python -m benchmarks [--megabytes N] [--pairs N] [--rows N] [--keep FOLDER]
 
     figure           is
     CPU              seconds of user and system of the peer / ours, the median over pairs of runs that take turns (A B A B …)
@@ -16,6 +16,10 @@ The output of ours and peers goes to a file alike; a plan, which the peers do no
 the checksum of every event, but for mysql-replication, which cannot; of that only the client is counted in CPU, not the
 server it reads from. Our modules are compiled once before, as they are when the package is installed.
 
+Replay: `dblog replay` of a plan of N single-row steps (--rows; few, so that it stays short: 1000000 is what the floor is for), its
+start, check, guards, notes and inverse plan included, and the plain client with the unguarded statements of the same plan; the server
+works in both, so the clock judges.
+
 Conflicts: ours searches the second half of the log for later changes of the rows it undoes; the peer only undoes the first half.
 """
 
@@ -24,6 +28,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 import os
 from pathlib import Path
 import shutil
@@ -32,12 +37,13 @@ import tempfile
 
 from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series
 from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, run
+from benchmarks.replays import DAMAGE, Replays
 from tests.live.servers import MariaDB, mariadb_server
 
 SERIES = 4  # times a log stands in the series for memory
 MEMORY_MAX = 100 << 20
 GROWTH_MAX = 1.1  # of memory, where the log is that many times as long
-DECODING_FLOOR, RARE_FLOOR, JOBS_FLOOR = 15, 3, 1.5
+DECODING_FLOOR, RARE_FLOOR, JOBS_FLOOR, REPLAY_FLOOR = 15, 3, 1.5, 1
 FLOORS = {"narrow": (2, 1.4), "wide": (1.2, 1)}  # of a plan alone, and with show
 PEER = ("mariadb-binlog", "--no-defaults", "--verify-binlog-checksum")
 FLASHBACK = (*PEER, "--flashback", "-v")
@@ -101,6 +107,13 @@ class Bench:
         ours, peer = self._plan(two, "--jobs", "2"), self._plan(two, "--jobs", "1")
         return self._task(f"{kind}: plan of two files, --jobs 2 / --jobs 1", [ours], peer, JOBS_FLOOR, by_wall=True)
 
+    def replay_tasks(self, rows: int) -> Iterator[Task]:
+        """Yield the comparisons of replays."""
+        replays = Replays(self._server, self._folder, rows, _dblog())
+        for kind in DAMAGE:
+            name = f"replay of {rows} steps, {kind} / client, unguarded"
+            yield Task(name, [replays.ours(kind)], [replays.peer(kind)], REPLAY_FLOOR, by_wall=True, clean=replays.again(kind))
+
     def memory(self) -> Iterator[str]:
         """Yield a line for each kind and verb with the peak memory at one length of log and at another."""
         for kind in KINDS:
@@ -157,6 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=256, help="of log, for each kind of rows")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each command")
+    parser.add_argument("--rows", type=int, default=100_000, help="steps of each plan that is replayed")
     parser.add_argument("--keep", help="folder that stays; a new one")
     options = parser.parse_args()
     with workplace(options.keep) as folder, mariadb_server(*SERVER_OPTIONS) as server:
@@ -164,7 +178,7 @@ def main() -> None:
         sizes = ", ".join(f"{kind} {log.stat().st_size >> 20} MB" for kind, log in bench.logs.items())
         print(f"{sizes}; {options.pairs} pairs", *heading(), sep="\n", flush=True)
         bench.warm()
-        for task in bench.tasks():
+        for task in chain(bench.tasks(), bench.replay_tasks(options.rows)):
             print(compared(task, options.pairs, bench.output, bench.environment), flush=True)
         for line in bench.memory():
             print(line, flush=True)
