@@ -8,7 +8,7 @@ from pathlib import Path
 import shutil
 from typing import TypeAlias
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 import pytest
 
 from tests.examples import TIMES, USUAL
@@ -16,8 +16,8 @@ from tests.fixtures import NOT_HERE, ROOT, unpack
 
 Unpack: TypeAlias = Callable[[str], Path]
 
-# A deadline measures the machine, not the code. In CI a failure must be the same one on the next run.
-settings.register_profile("default", deadline=None, max_examples=USUAL * TIMES)
+# A deadline and a check of how long examples take to make measure the machine, not the code. In CI a failure must be the same one on the next run.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=USUAL * TIMES)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 

@@ -30,7 +30,7 @@ def test_a_lock_wait_undoes_the_batch_and_tries_again(scene: MakeScene) -> None:
         cursor.execute("SELECT * FROM t WHERE id=4 FOR UPDATE")
         running = pool.submit(shop.replay)
         while "0" == shop.server.sql("SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state='LOCK WAIT'").strip():
-            assert not running.done()
+            assert not running.done(), running.exception()
         time.sleep(5.5)  # what the server waits before it gives up
         holder.rollback()
         report = running.result()
