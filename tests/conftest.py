@@ -16,7 +16,7 @@ from tests.fixtures import NOT_HERE, ROOT, unpack
 
 Unpack: TypeAlias = Callable[[str], Path]
 
-# A deadline and a check of how long examples take to make measure the machine, not the code. In CI a failure must be the same one on the next run.
+# How long an example takes, or takes to make, measures the machine, not the code. In CI a failure must be the same one on the next run.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=USUAL * TIMES)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")

@@ -20,6 +20,7 @@ ORDER = (
     ("ledger",),
     ("filters", "expression", "storage"),
     ("row_filters",),
+    ("selection",),
     ("backend",),
     ("mysql", "postgres", "redis"),
     ("recovery",),

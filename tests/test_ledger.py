@@ -235,11 +235,11 @@ COUNTING = {
     "dblog_tasks.mysql.header_count": r"total",
     "dblog_tasks.mysql.header_search": r"ledger",
     "dblog_tasks.mysql.reading": r"_frames|_damaged",
-    "dblog_tasks.mysql.selection": r"ledger",
     "dblog_tasks.part": r"ledger",
     "dblog_tasks.redis": r"ledger",
     "dblog_tasks.redis.decoder": r"ledger",
     "dblog_tasks.redis.resp": r"counted",
+    "dblog_tasks.selection": r"ledger",
 }
 
 

@@ -33,10 +33,11 @@ from dblog_tasks.mysql.place import BEGINNING, Place, place_of, split_position
 from dblog_tasks.mysql.plain import PlainTransactions
 from dblog_tasks.mysql.reading import DAMAGED, READINGS, DamagedEvent
 from dblog_tasks.mysql.reading_on import WholeLog, entry
-from dblog_tasks.mysql.selection import REPLAY_TABLE, TEXTS, Probe, Said, Selection, ends_statement, kind_name
+from dblog_tasks.mysql.selection import REPLAY_TABLE, TEXTS, Said, Selection, ends_statement, kind_name
 from dblog_tasks.mysql.transactions import NOT_COMMITTED, ROWS, Gatherer, Group, Touch
 from dblog_tasks.mysql.values import Memo
 from dblog_tasks.mysql.xa import XaTransactions
+from dblog_tasks.selection import Probe
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog

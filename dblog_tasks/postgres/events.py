@@ -36,8 +36,8 @@ from dblog_tasks.postgres.message import (
     TableName,
 )
 from dblog_tasks.postgres.place import BEGINNING, DRIVER, END, Place, place_of, place_text
-from dblog_tasks.postgres.selection import Probe
 from dblog_tasks.postgres.transactions import PREPARED_BEFORE, Gatherer, Group
+from dblog_tasks.selection import Probe
 
 if TYPE_CHECKING:
     from dblog_tasks.postgres.decoder import PostgresDecoder
