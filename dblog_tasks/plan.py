@@ -224,7 +224,7 @@ class Plan:
 
     def lines(self, segment: Segment) -> Iterator[JsonObject]:
         """Yield the lines of a segment in log order. Raises MalformedPlan when they are not what the manifest says."""
-        return map(orjson.loads, self._raw_lines(segment))
+        return _parsed(self._raw_lines(segment), segment.name)
 
     def _raw_lines(self, segment: Segment) -> list[bytes]:
         return self._read(segment).splitlines()
@@ -257,7 +257,11 @@ class Plan:
             while following is not None:
                 data = following.result()
                 following = beside.submit(self._read, segment) if (segment := next(segments, None)) else None
-                yield _stored(data, known) or _read_already(list(self._steps_in(data)))
+                try:
+                    stored = _stored(data, known, self.url)
+                except UNREADABLE as error:
+                    raise unreadable(error, self.url) from None
+                yield stored or _read_already(list(self._steps_in(data)))
 
     def positions(self) -> Iterator[str]:
         """Yield the positions of the steps, in log order."""
@@ -275,15 +279,17 @@ class Plan:
         tables: list[tuple[Table, list[int]]] = []
         transactions: list[Transaction] = []
         for raw in data.splitlines():
-            line = orjson.loads(raw)
-            if "table" in line:
-                table = Table.from_json(line)
-                tables.append((table, binary_columns(table)))
-            elif "transaction" in line:
-                transactions.append(_transaction(line, driver))
-            else:
-                transaction = None if line["in"] is None else transactions[line["in"]]
-                yield RecoveryStep(Checkpoint(source, Position(driver, line["at"])), _operation(line, tables, raw), transaction)
+            try:
+                line = orjson.loads(raw)
+                if "table" in line:
+                    tables.append((table := Table.from_json(line), binary_columns(table)))
+                elif "transaction" in line:
+                    transactions.append(_transaction(line, driver))
+                else:
+                    transaction = None if line["in"] is None else transactions[line["in"]]
+                    yield RecoveryStep(Checkpoint(source, Position(driver, line["at"])), _operation(line, tables, raw), transaction)
+            except UNREADABLE as error:
+                raise unreadable(error, self.url) from None
 
     def omitted(self) -> Iterator[JsonObject]:
         """Yield what could not be undone, in log order."""
@@ -292,6 +298,19 @@ class Plan:
     def conflicts(self) -> Iterator[JsonObject]:
         """Yield the later changes to the plan's rows, in log order."""
         return (line for segment in self.segments(CONFLICTS) for line in self.lines(segment))
+
+
+def unreadable(error: Exception, where: str) -> MalformedPlan:
+    """Return the error for a line that is not what lines are, though its hash is the manifest's: another program wrote it."""
+    return MalformedPlan(f"a line cannot be read: {type(error).__name__}", where=where, hint="make the plan again")
+
+
+def _parsed(lines: Sequence[bytes], where: str) -> Iterator[JsonObject]:
+    try:
+        for line in lines:
+            yield {**orjson.loads(line)}
+    except UNREADABLE as error:
+        raise unreadable(error, where) from None
 
 
 def _operation(line: JsonObject, tables: Sequence[tuple[Table, list[int]]], raw: bytes) -> Any:
@@ -324,7 +343,7 @@ class StoredSegment(NamedTuple):
     step: Callable[[int], tuple[str, StoredTransaction | None, Any]]
 
 
-def _stored(data: bytes, known: dict[bytes, Table]) -> StoredSegment | None:
+def _stored(data: bytes, known: dict[bytes, Table], where: str) -> StoredSegment | None:
     """Return a segment, None for one that is not written as ours are. `known` tables are the same objects in all segments."""
     places: list[int] = []
     tables: list[Table] = []
@@ -346,9 +365,12 @@ def _stored(data: bytes, known: dict[bytes, Table]) -> StoredSegment | None:
 
     def step(number: int) -> tuple[str, StoredTransaction | None, Any]:
         raw = data[slice(*places[2 * number : 2 * number + 2])]
-        line = orjson.loads(raw)
-        transaction = None if line["in"] is None else transactions[line["in"]]
-        return line["at"], transaction, _operation(line, binary, raw)
+        try:
+            line = orjson.loads(raw)
+            transaction = None if line["in"] is None else transactions[line["in"]]
+            return line["at"], transaction, _operation(line, binary, raw)
+        except UNREADABLE as error:
+            raise unreadable(error, where) from None
 
     return StoredSegment(data, tuple(places), tables, transactions, step)
 
@@ -386,6 +408,7 @@ def _known_table(raw: bytes, known: dict[bytes, Table]) -> Table:
     return found
 
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # what JSON of another shape comes to
 _TABLE, _TRANSACTION = b'{"table":', b'{"transaction":'
 _PLAIN_TRANSACTION = re.compile(
     rb'\{"transaction":\d+,"id":"(?P<id>[!#-\[\]-~]+)","start":"(?P<start>[!#-\[\]-~]*)","end":"[!#-\[\]-~]*",'

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dblog_tasks.errors import InvalidInput, MalformedPlan
 from dblog_tasks.event import JsonObject, RowChanges, Table
 from dblog_tasks.part import CONFLICTS, OMITTED, STEPS
-from dblog_tasks.plan import Plan
+from dblog_tasks.plan import UNREADABLE, Plan, unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,20 @@ def read_contents(plan: Plan) -> Contents:
     for segment in plan.segments(STEPS):
         here: list[int] = []
         for line in plan.lines(segment):
-            if "rows" in line:
-                steps += 1
-                rows += len(line["rows"])
-                _note_used(used, here[line["of"]], line)
-            elif "table" in line:
-                here.append(numbers.setdefault(Table.from_json(line), len(numbers)))
-                used.setdefault(here[-1], set())
-            elif "at" in line:
-                raise InvalidInput(
-                    "the plan has steps that are no rows of tables", where=plan.url, hint="dblog show prints them for a client"
-                )
+            try:
+                if "rows" in line:
+                    steps += 1
+                    rows += len(line["rows"])
+                    _note_used(used, here[line["of"]], line)
+                elif "table" in line:
+                    here.append(numbers.setdefault(Table.from_json(line), len(numbers)))
+                    used.setdefault(here[-1], set())
+                elif "at" in line:
+                    raise InvalidInput(
+                        "the plan has steps that are no rows of tables", where=plan.url, hint="dblog show prints them for a client"
+                    )
+            except UNREADABLE as error:
+                raise unreadable(error, segment.name) from None
     if (steps, rows) != (plan.ledger.undone, plan.ledger.rows_undone):
         raise MalformedPlan(f"{steps} steps with {rows} rows are not what the ledger counts", where=plan.url, hint="make the plan again")
     _check_others(plan)

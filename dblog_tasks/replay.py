@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 import gc
 from itertools import chain
 import os
@@ -45,9 +46,9 @@ from dblog_tasks.replay_request import (
     check_request,
 )
 from dblog_tasks.targets import read_spots, resolve, spots_json
+from dblog_tasks.tries import give_way, patiently
 
 __all__ = ["ReplayProgress", "ReplayReport", "ReplayRequest", "replay"]
-TRIES_MAX = 10  # of one batch
 KILL_AT = "DBLOG_KILL_AT"  # `7`: the process kills itself at its seventh read, write or commit; `commit:2`: at the second commit
 Outcomes: TypeAlias = Callable[[Verdict], None]
 
@@ -83,9 +84,10 @@ def replay(
         kill_point(os.environ.get(KILL_AT, "")),
     )
     with closing(open_target(plan.manifest["driver"], options)) as target:
-        bound = target.bind(contents.tables, contents.used)
+        cancel = cancel or CancelEvent()
+        bound = patiently(target, cancel, lambda: target.bind(contents.tables, contents.used))
         tables = {table: bound[at] for at, table in enumerate(contents.tables)}
-        return _Replay(request, plan, contents, target, tables, progress, cancel or CancelEvent(), outcomes, options.passing).run()
+        return _Replay(request, plan, contents, target, tables, progress, cancel, outcomes, options.passing).run()
 
 
 def open_target(driver: str, options: TargetOptions) -> Target:
@@ -168,12 +170,12 @@ class _Replay:
                 gc.enable()
 
     def _checked_and_written(self) -> ReplayReport:
-        self._resume(self._target.noted() if self._request.dry_run else self._target.claim())
+        self._resume(patiently(self._target, self._cancel, self._target.noted if self._request.dry_run else self._target.claim))
         if self._request.dry_run:
-            self._check()
-            return self._report(DRY_RUN)
+            return self._report(DRY_RUN if self._check() else CANCELLED)
         if self._request.on_conflict != SKIP and not self._request.atomic:
-            self._check()
+            if not self._check():
+                return self._report(CANCELLED)
             if self._rows[CONFLICT]:
                 return self._report(STOPPED)
         try:
@@ -195,15 +197,19 @@ class _Replay:
 
     # ---- the check: every step, nothing locked, nothing written
 
-    def _check(self) -> None:
+    def _check(self) -> bool:
+        """Judge every step by one moment of the database, or from where a connection was lost by another; say whether it was finished."""
         states, poisoned, ahead = KeptStates(), set(self._poisoned), dict(self._ahead)
         before = Counter(self._rows)
-        self._target.begin(read_only=True)
+        patiently(self._target, self._cancel, self._begin_look)
         try:
             for batch in self._batches(self._batch_rows if not self._request.atomic else BATCH_ROWS):
+                if self._cancel.is_set():
+                    self._rows = before
+                    return False
                 judge = Judge(self._request.on_conflict, poisoned, ahead)
-                self._read(batch.rows, states)
-                for verdict in judge.judge(batch.rows, states, self._children(batch.rows), {}):
+                children = patiently(self._target, self._cancel, partial(self._seen, batch.rows, states), self._begin_look)
+                for verdict in judge.judge(batch.rows, states, children, {}):
                     if self._outcomes:
                         self._outcomes(verdict)
                     self._count(verdict)
@@ -213,6 +219,15 @@ class _Replay:
             states.close()
         if not self._request.dry_run and not self._rows[CONFLICT]:
             self._rows = before
+        return True
+
+    def _begin_look(self) -> None:
+        self._target.begin(read_only=True)
+
+    def _seen(self, rows: Sequence[PlannedRow], states: Any) -> dict[int, Any]:
+        """Read the rows that are not known yet; return the rows elsewhere that refer to them."""
+        self._read(rows, states)
+        return self._children(rows)
 
     def _read(self, rows: Sequence[PlannedRow], states: Any) -> None:
         """Read the rows as they are that are not known yet."""
@@ -280,9 +295,9 @@ class _Replay:
             while waiting:
                 if self._cancel.is_set():
                     return CANCELLED
-                if self._too_busy():
-                    return HELD
                 try:
+                    if self._too_busy():
+                        return HELD
                     self._write_batch(waiting[0])
                     waiting.pop(0)
                     tries = 0
@@ -303,10 +318,7 @@ class _Replay:
 
     def _retry(self, error: TargetBusy, tries: int) -> None:
         """Undo the batch and find out whether it was committed after all. Raises the error when it was tried often enough."""
-        if tries >= TRIES_MAX:
-            raise error
-        self._target.rollback()
-        self._cancel.wait(0.05 * 2**tries)
+        give_way(self._target, error, tries, self._cancel)
         try:
             self._target.recover()
             committed = self._target.noted()
@@ -345,9 +357,9 @@ class _Replay:
 
     def _judged(self, batch: Batch, refused: Mapping[int, str]) -> tuple[list[Verdict], Judge]:
         states: dict[Spot, Any] = {}
-        self._read(batch.rows, states)
+        children = self._seen(batch.rows, states)
         judge = Judge(self._request.on_conflict, set(self._poisoned), dict(self._ahead))
-        verdicts = list(judge.judge(batch.rows, states, self._children(batch.rows), refused))
+        verdicts = list(judge.judge(batch.rows, states, children, refused))
         conflicts = [verdict for verdict in verdicts if verdict.verdict == CONFLICT]
         if conflicts:
             raise _Stop(conflicts)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from threading import Event as CancelEvent
 from typing import Any
 
 from dblog_tasks.backend import UNKNOWN, BoundTable, Target, TargetOptions
@@ -26,6 +27,7 @@ from dblog_tasks.plan import Plan, read_plan
 from dblog_tasks.plan_contents import read_contents
 from dblog_tasks.replay import open_target
 from dblog_tasks.targets import resolve
+from dblog_tasks.tries import patiently
 
 ROWS_MAX = 2000  # of one look
 SHOWN_MAX = 1000  # differences kept in a report; all are counted
@@ -80,7 +82,7 @@ def verify(
     dsn, secret = resolve(target, password)
     options = TargetOptions(dsn, secret, plan.id, guard_ignore=tuple(guard_ignore), accept_drift=tuple(accept_drift), read_only=True)
     with closing(open_target(plan.manifest["driver"], options)) as found:
-        bound = found.bind(contents.tables, contents.used)
+        bound = patiently(found, CancelEvent(), lambda: found.bind(contents.tables, contents.used))
         tables = {table: bound[at] for at, table in enumerate(contents.tables)}
         return _Verification(plan, found, tables).run(contents.rows, progress)
 
@@ -100,10 +102,14 @@ class _Verification:
         self._decided = KeptStates()  # by place: a bit for each column that an older step has decided, -1 for all
         self._rows: Counter[str] = Counter()
         self._differences: list[JsonObject] = []
+        self._cancel = CancelEvent()  # nobody sets it: it only waits
+
+    def _begin(self) -> None:
+        self._target.begin(read_only=True)
 
     def run(self, total: int, progress: Callable[[int, int], None] | None) -> VerifyReport:
         done = 0
-        self._target.begin(read_only=True)
+        patiently(self._target, self._cancel, self._begin)
         try:
             for table, pairs in self._looks():
                 self._look(table, pairs)
@@ -140,7 +146,7 @@ class _Verification:
         for now, then in pairs:
             for key, values in _decisions(table, now, then):
                 self._decide(table, key, values, wanted)
-        found = self._target.rows(table, wanted)
+        found = patiently(self._target, self._cancel, lambda: self._target.rows(table, wanted), self._begin)
         for key, row in wanted.items():
             self._compare(row, found[key])
 

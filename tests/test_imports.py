@@ -28,7 +28,7 @@ ORDER = (
     ("conflicts",),
     ("plan", "missing"),
     ("request",),
-    ("planning", "report", "inspection", "judging", "inverse", "targets", "plan_contents", "markdown"),
+    ("planning", "report", "inspection", "judging", "inverse", "targets", "plan_contents", "markdown", "tries"),
     ("replay_request", "rescan"),
     ("replay",),
     ("verify",),

@@ -23,6 +23,7 @@ from dblog_tasks.event import Checkpoint, Column, CommandChange, Omission, Posit
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart, PartWriter
 from dblog_tasks.plan import Plan, check, manifest_of, read_plan, write_manifest
+from dblog_tasks.plan_contents import read_contents, steps_from
 from dblog_tasks.planning import PlanRequest, make_plan, selection
 from dblog_tasks.recovery import RecoveryStep
 from tests.examples import examples
@@ -302,6 +303,34 @@ def test_what_was_touched_afterwards_is_found(plan: Plan, tampering: str) -> Non
     TAMPERINGS[tampering](Path(plan.url))
 
     assert problems_of(plan.url)
+
+
+BROKEN_LINES = {
+    "no JSON": b'{"at":"log:1","in":null,"of":0,"rows":[[[1],[2]]',
+    "no object": b"[1]",
+    "no rows of pairs": b'{"at":"log:1","in":null,"of":0,"rows":[5]}',
+    "of a table that is not there": b'{"at":"log:1","in":null,"of":7,"rows":[[[1],[2]]]}',
+    "of a transaction that is not there": b'{"at":"log:1","in":3,"of":0,"rows":[[[1],[2]]]}',
+    "of a broken table": b'{"table":1,"schema":"s"}',
+    "of a broken transaction": b'{"transaction":0,"id":4}',
+    "of broken base64": b'{"at":"log:1","in":null,"of":0,"rows":[[[{"base64":"A"}],[2]]]}',
+}
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES.values(), ids=BROKEN_LINES)
+@pytest.mark.parametrize("reader", [lambda plan: list(plan.steps()), lambda plan: (read_contents(plan), list(steps_from(plan, 0)))])
+def test_a_line_no_writer_of_ours_wrote_is_a_declared_error(
+    line: bytes, reader: Callable[[Plan], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its hash is the one the manifest names."""
+    table = Table("s", "t", (Column("id", "int"),), (0,))
+    made = written([MadeEvent(1, RowChanges(table, [((1,), (2,))]))])
+    (segment,) = made.segments(parts.STEPS)
+    data = made._read(segment) + line + b"\n"
+    monkeypatch.setattr(Plan, "_read", lambda *_: data)
+
+    with pytest.raises(MalformedPlan):
+        reader(made)
 
 
 @examples(20)

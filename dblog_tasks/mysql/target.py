@@ -172,6 +172,7 @@ class MySQLTarget:
 
     def bind(self, tables: Sequence[Table], used: Mapping[int, AbstractSet[str] | None]) -> Mapping[int, BoundTable]:
         """Return the plan's tables as they are here."""
+        self.warnings = []  # of an earlier try
         if not self._options.read_only:
             self.warnings += checks.check_server(self._ask, self._server)
         rights = Rights(self._ask, self._server.account)

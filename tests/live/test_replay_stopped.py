@@ -17,9 +17,11 @@ import pytest
 
 from dblog_tasks.cli import run
 from dblog_tasks.errors import TargetRefused
+from dblog_tasks.judging import Verdict
 from dblog_tasks.plan import check, read_plan
 from dblog_tasks.replay import ReplayProgress, ReplayRequest, replay
-from tests.live.scenes import ITEMS, MakeScene
+from dblog_tasks.verify import verify
+from tests.live.scenes import ITEMS, MakeScene, Scene
 
 
 def test_a_lock_wait_undoes_the_batch_and_tries_again(scene: MakeScene) -> None:
@@ -56,6 +58,82 @@ def test_a_lost_connection_is_made_again(scene: MakeScene) -> None:
     assert ("done", 3) == (report.outcome, len(set(killed)))
     assert {"applies": plan.ledger.rows_undone} == report.rows
     assert shop.before == shop.dump()
+
+
+COUNTED = "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT seq, 0 FROM seq_1_to_300;"
+
+
+def sessions_of(shop: Scene) -> list[str]:
+    """Return the sessions a replay has in a database."""
+    return shop.server.sql(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{shop.name}'").split()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_connection_lost_while_every_step_is_checked_is_made_again(dry_run: bool, scene: MakeScene) -> None:
+    """The check goes on with the step it was at, by the rows as they are then: each row has one verdict."""
+    shop = scene(COUNTED)
+    plan = shop.damage(*[f"UPDATE t SET a=a+1 WHERE id BETWEEN {n} AND {n + 50}" for n in range(1, 200, 10)])
+    killed: list[str] = []
+    told: list[Verdict] = []
+
+    def end_session(found: ReplayProgress) -> None:
+        if found.checking and len(killed) < 3:
+            (number,) = sessions_of(shop)
+            shop.server.sql(f"KILL {number}")
+            killed.append(number)
+
+    request = ReplayRequest(plan.url, shop.dsn(), approve="" if dry_run else plan.id, dry_run=dry_run, batch_rows=100)
+    report = replay(request, progress=end_session, outcomes=told.append)
+
+    rows = plan.ledger.rows_undone
+    assert (3, rows, {"applies": rows}) == (len(set(killed)), len(told), report.rows)
+    assert not dry_run or not shop.sql("SHOW TABLES LIKE 'dblog_replay'")
+    assert dry_run or shop.before == shop.dump()
+
+
+def test_a_table_that_is_locked_while_a_replay_begins_is_waited_for(scene: MakeScene) -> None:
+    """`LOCK TABLES` of another session, longer than a lock is waited for: binding, checking and writing are tried again."""
+    shop = scene(ITEMS)
+    plan = shop.damage("UPDATE t SET a=0")
+    waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table metadata lock'"
+    with closing(shop.session()) as holder, ThreadPoolExecutor(1) as pool, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES t WRITE")
+        running = pool.submit(shop.replay)
+        for wanted in ("1", "0", "1"):  # it waits, gives up, and waits again
+            while shop.server.sql(waits).strip() != wanted:
+                assert not running.done(), running.exception()
+        cursor.execute("UNLOCK TABLES")
+        report = running.result()
+
+    assert {"applies": plan.ledger.rows_undone} == report.rows
+    assert shop.before == shop.dump()
+
+
+def test_a_connection_lost_while_rows_are_verified_is_made_again(scene: MakeScene) -> None:
+    """What was held against the plan already is not counted twice."""
+    shop = scene("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT seq, 0 FROM seq_1_to_9000;")
+    plan = shop.damage("UPDATE t SET a=1")
+    shop.replay()
+    killed: list[str] = []
+
+    def end_session(done: int, total: int) -> None:
+        if len(killed) < 2:
+            killed.extend(number := sessions_of(shop))
+            shop.server.sql(f"KILL {number[0]}")
+
+    assert {"equal": 9000} == verify(plan.url, shop.dsn(), progress=end_session).rows
+    assert 2 == len(set(killed))
+
+
+def test_a_person_stops_the_check(scene: MakeScene) -> None:
+    """Nothing is written then, and nothing is said to be done."""
+    shop = scene(COUNTED)
+    plan = shop.damage(*[f"UPDATE t SET a=a+1 WHERE id BETWEEN {n} AND {n + 50}" for n in range(1, 200, 10)])
+    cancel = Event()
+    request = ReplayRequest(plan.url, shop.dsn(), approve=plan.id, batch_rows=100)
+    report = replay(request, cancel=cancel, progress=lambda found: cancel.set())
+
+    assert ("cancelled", 130, 0, {}) == (report.outcome, report.exit_code, report.batches, report.rows)
 
 
 def test_two_replays_at_once_do_every_step_once(scene: MakeScene) -> None:
