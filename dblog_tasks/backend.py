@@ -163,6 +163,7 @@ class Backend(Protocol):
 # ---- a database that plans are replayed on
 
 REFUSE, ALLOW = "refuse", "allow"
+LOCK_WAIT, TOO_MUCH = "lock wait", "too much for one transaction"  # hints of TargetBusy: a smaller batch may do
 UNKNOWN: Any = ...  # stands in a row for a value that a plan does not hold
 
 
@@ -293,7 +294,8 @@ class Load(NamedTuple):
 class Target(Protocol):
     """A database that plans are replayed on; alone in writing to it.
 
-    One connection. What is read inside of a transaction is locked until its end, unless the transaction is read-only. Raises
+    One connection; `transaction_max`, where it has it, says how many bytes a transaction may have, 0 for no limit. What is read
+    inside of a transaction is locked until its end, unless the transaction is read-only. Raises
     TargetRefused before the first write, TargetBusy for what may be tried again after `recover`, RowRefused for conflicts,
     TargetError for all else; a secret is in none of them.
     """

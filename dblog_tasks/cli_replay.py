@@ -40,7 +40,7 @@ def replay(
     approver: Annotated[str, given("Who approved it; kept with the progress.")] = "",
     dry_run: Annotated[bool, Parameter(help="Check every step and say what would become of it; nothing at all is written.")] = False,
     acknowledge: Annotated[
-        list[str], given("A reason you accept: of an omission, 'hard conflicts', 'engine: TABLE', 'no key: TABLE'.")
+        list[str], given("A reason you accept: of an omission, 'hard conflicts', 'new conflicts', 'engine: TABLE', 'no key: TABLE'.")
     ] = [],  # noqa: B006
     on_conflict: Annotated[
         Literal["stop", "skip", "force"], Parameter(help="What to do with a row that is not as the log left it.")
@@ -53,6 +53,8 @@ def replay(
     accept_drift: Annotated[list[str], given("A column that may be missing or of another type in the target; it is left out.")] = [],  # noqa: B006
     triggers: Annotated[str, Parameter(help="refuse, allow, or set:@variable=1 for what triggers look at.")] = "refuse",
     progress_schema: Annotated[str, given("Schema of the table dblog_replay; the DSN's, else that of the plan's first table.")] = "",
+    log: Annotated[list[str], given("The logs of the plan: what came after it is looked at again before anything is written.")] = [],  # noqa: B006
+    schema: Annotated[str, given("For those logs: CREATE TABLE statements, or a DSN, as the plan was made with.")] = "",
     as_: Report = "text",
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
@@ -77,7 +79,9 @@ def replay(
         accept_drift=tuple(accept_drift),
         triggers=triggers,
         progress_schema=progress_schema,
-        storage_options=store(storage_options, url),
+        logs=tuple(log),
+        schema=schema,
+        storage_options=store(storage_options, url, *log),
     )
     with _interruptible() as cancel, _bar() as advance:
         report = replay_plan(request, progress=advance, cancel=cancel, password=password, outcomes=_print_verdict if dry_run else None)

@@ -343,7 +343,7 @@ class StoredSegment(NamedTuple):
     step: Callable[[int], tuple[str, StoredTransaction | None, Any]]
 
 
-def _stored(data: bytes, known: dict[bytes, Table], where: str) -> StoredSegment | None:
+def _stored(data: bytes, known: dict[bytes, Table], where: str = "") -> StoredSegment | None:
     """Return a segment, None for one that is not written as ours are. `known` tables are the same objects in all segments."""
     places: list[int] = []
     tables: list[Table] = []

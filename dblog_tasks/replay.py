@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 import gc
-from itertools import chain
 import os
 import signal
 from threading import Event as CancelEvent
 from time import monotonic
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 import uuid
 
 from dblog_tasks import inverse
-from dblog_tasks.backend import BoundTable, Effect, Target, TargetOptions, default_registry
+from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Effect, Target, TargetOptions, default_registry
+from dblog_tasks.batches import Batch, batches, fitting, halves
 from dblog_tasks.errors import InvalidInput, RowRefused, TargetBusy
 from dblog_tasks.event import JsonObject, Row
-from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, as_logged, planned_row
+from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, as_logged
 from dblog_tasks.plan import Plan, read_plan
-from dblog_tasks.plan_contents import Contents, read_contents, steps_from
+from dblog_tasks.plan_contents import Contents, read_contents
 from dblog_tasks.replay_request import (
     BATCH_ROWS,
     CANCELLED,
@@ -115,15 +115,6 @@ def kill_point(text: str) -> Callable[[str], None]:
     return passing
 
 
-class Batch(NamedTuple):
-    """Rows that are written together: steps `first` to `after`, which is not among them; `whole`: no transaction goes on after it."""
-
-    first: int
-    after: int
-    rows: list[PlannedRow]
-    whole: bool
-
-
 class _Stop(Exception):
     """The verdicts that end the replay."""
 
@@ -158,6 +149,7 @@ class _Replay:
         self._poisoned: set[Spot] = set()
         self._ahead: dict[Spot, frozenset[int] | None] = {}
         self._conflicts: list[JsonObject] = []
+        self._warnings: list[str] = []
 
     def run(self) -> ReplayReport:
         """Check, write, report; without the collector, which would go through millions of rows that are in no circle."""
@@ -171,6 +163,7 @@ class _Replay:
 
     def _checked_and_written(self) -> ReplayReport:
         self._resume(patiently(self._target, self._cancel, self._target.noted if self._request.dry_run else self._target.claim))
+        self._look_around()
         if self._request.dry_run:
             return self._report(DRY_RUN if self._check() else CANCELLED)
         if self._request.on_conflict != SKIP and not self._request.atomic:
@@ -184,6 +177,16 @@ class _Replay:
             for verdict in stop.verdicts:
                 self._count(verdict)
             return self._report(STOPPED)
+
+    def _look_around(self) -> None:
+        """Read the tail of the log again, and fit the batches to what one transaction may have. Raises InvalidInput, TargetRefused."""
+        request, plan = self._request, self._plan
+        if request.logs and not self._notes:  # what this plan's own batches did would be later changes too
+            from dblog_tasks.rescan import check_tail  # noqa: PLC0415 - reads logs, which a replay otherwise does not
+
+            self._warnings.append(check_tail(plan, request, self._cancel))
+        if not request.dry_run:
+            self._batch_rows = fitting(plan, self._batch_rows, getattr(self._target, "transaction_max", 0), atomic=request.atomic)
 
     def _resume(self, notes: Sequence[JsonObject]) -> None:
         """Go on after the batches that are committed."""
@@ -260,33 +263,7 @@ class _Replay:
     # ---- the batches
 
     def _batches(self, size: int) -> Iterator[Batch]:
-        """Yield the steps that are not done in batches: whole transactions up to the size, or parts of one that has more."""
-        whole: list[tuple[int, list[PlannedRow]]] = []
-        part: list[tuple[int, list[PlannedRow]]] = []
-        rows = 0
-        last: object = None
-        met: object = None
-        for number, step in steps_from(self._plan, self._done):
-            if step.changes.table is not met:  # a table is found by its value, which takes a while
-                met = step.changes.table
-                table = self._tables[met]
-            planned = [planned_row(number, step.position, table, now, then) for now, then in step.changes.rows]
-            transaction = number if step.transaction is None else step.transaction
-            if part and (transaction != last or rows + len(planned) > size):
-                ended = transaction != last
-                if ended:
-                    whole += part
-                    part = []
-                if rows + len(planned) > size:
-                    first, held = (whole, part) if whole else (part, [])
-                    yield _batch(first, whole=bool(whole) or ended)
-                    whole, part = [], held
-                    rows = sum(len(some) for _, some in held)
-            part.append((number, planned))
-            rows += len(planned)
-            last = transaction
-        if whole or part:
-            yield _batch(whole + part, whole=True)
+        return batches(self._plan, self._tables, self._done, size)
 
     def _write(self) -> str:
         for batch in self._batches(self._batch_rows):
@@ -328,10 +305,13 @@ class _Replay:
             self._resume(committed[len(self._notes) :])
 
     def _again(self, waiting: list[Batch], error: TargetBusy) -> list[Batch]:
-        """Return what is left to be done; after a lock wait the batch in two halves."""
+        """Return what is left to be done; the batch in two halves where a smaller one may do."""
         left = [batch for batch in waiting if batch.after > self._done]
-        if error.hint == "lock wait" and left and left[0].after - left[0].first > 1 and not self._request.atomic:
-            left[:1] = _halves(left[0])
+        if error.hint in (LOCK_WAIT, TOO_MUCH) and left:
+            if left[0].after - left[0].first > 1 and not self._request.atomic:
+                left[:1] = halves(left[0])
+            elif error.hint == TOO_MUCH:
+                raise error
         return left
 
     def _write_batch(self, batch: Batch) -> None:
@@ -457,19 +437,9 @@ class _Replay:
             tuple(self._conflicts),
             url,
             identifier,
-            (*self._target.warnings, *_other_server(self._plan, self._target)),
+            (*self._warnings, *self._target.warnings, *_other_server(self._plan, self._target)),
             monotonic() - self._started,
         )
-
-
-def _batch(steps: Sequence[tuple[int, list[PlannedRow]]], *, whole: bool) -> Batch:
-    return Batch(steps[0][0], steps[-1][0] + 1, list(chain.from_iterable(rows for _, rows in steps)), whole)
-
-
-def _halves(batch: Batch) -> list[Batch]:
-    middle = (batch.first + batch.after) // 2
-    older, newer = ([row for row in batch.rows if (row.step >= middle) is late] for late in (True, False))
-    return [Batch(batch.first, middle, newer, whole=False), Batch(middle, batch.after, older, batch.whole)]
 
 
 def _other_server(plan: Plan, target: Target) -> Iterable[str]:

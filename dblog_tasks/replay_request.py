@@ -46,7 +46,9 @@ class ReplayRequest:
         accept_drift: columns that may be missing or of another type, and are left out then.
         triggers: refuse, allow, or `set:@variable=1`.
         progress_schema: where `dblog_replay` is.
-        storage_options: for the plan's URL.
+        logs: URLs of the logs the plan was made of: what came after it is looked at again before the first batch; none: the rows alone are.
+        schema: for those logs, as in a plan's request.
+        storage_options: for the plan's URL, and the logs'.
     """
 
     plan: str
@@ -67,6 +69,8 @@ class ReplayRequest:
     accept_drift: tuple[str, ...] = ()
     triggers: str = REFUSE
     progress_schema: str = ""
+    logs: tuple[str, ...] = ()
+    schema: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 

@@ -15,12 +15,15 @@ import orjson
 
 from dblog_tasks.backend import default_registry
 from dblog_tasks.conflicts import HARD, SOFT, ConflictSearch
+from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import Checkpoint, JsonObject
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest, forward, later_options, until_torn
+from dblog_tasks.replay_request import ReplayRequest
 
 NAMES_MAX = 1000  # of conflicts that are told one from the other; of more, only that they are others
 LINES_MAX = 500  # of conflicts that are kept as they are
+NEW = "new conflicts"  # what acknowledges those the log has and the plan does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,22 @@ def rescan(plan: Plan, request: PlanRequest, cancel: CancelEvent | None = None) 
         return Rescan(search.counts[HARD], search.counts[SOFT], position, tuple(lines), names_of(found), search.unknown)
     finally:
         search.close()
+
+
+def check_tail(plan: Plan, request: ReplayRequest, cancel: CancelEvent | None = None) -> str:
+    """Return in a line what the logs say now. Raises InvalidInput for new hard conflicts that nobody accepted, but for a dry run."""
+    asked = PlanRequest(plan.manifest["driver"], request.logs, "", schema=request.schema, storage_options=request.storage_options)
+    tail = rescan(plan, asked, cancel)
+    known = {name_of(line) for line in plan.conflicts()}
+    new = [line for line in tail.lines if line["severity"] == HARD and name_of(line) not in known]
+    if (new or tail.hard > plan.manifest["conflicts"]["hard"]) and NEW not in request.acknowledge and not request.dry_run:
+        first = f", the first in {new[0]['table']} at {new[0]['at']}" if new else ""
+        raise InvalidInput(
+            f"since the plan was made the log has hard conflicts it does not know{first}: {tail.hard} rows now",
+            hint=f"make the plan again, or --acknowledge {NEW!r}",
+        )
+    compared = f"; not compared: {', '.join(sorted(tail.unknown))}" if tail.unknown else ""
+    return f"the log was read again up to {tail.position or 'its end'}: {tail.hard} hard conflicts, {tail.soft} soft{compared}"
 
 
 def name_of(line: JsonObject) -> str:

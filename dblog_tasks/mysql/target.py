@@ -25,7 +25,7 @@ import orjson
 import pymysql
 from pymysql.constants import CLIENT
 
-from dblog_tasks.backend import BoundTable, Child, Effect, Load, TargetOptions
+from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Child, Effect, Load, TargetOptions
 from dblog_tasks.errors import DblogError, InvalidInput, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import JsonObject, Row, RowPair, Table
 from dblog_tasks.mysql import target_checks as checks
@@ -44,8 +44,10 @@ REFUSALS = frozenset(
     {1022, 1048, 1062, 1169, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1557, 1644, 1761, 1762, 3819, 4025}
 )
 # What may be tried again: lock waits, deadlocks (Galera's and group replication's at COMMIT too), lost connections, a server going down.
-BUSY = frozenset({1040, 1047, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1927, 2006, 2013, 2055, 3101, 3572, 4031})
-LOCK_WAIT = frozenset({1205, 3572})
+BUSY = frozenset({1040, 1047, 1053, 1158, 1159, 1160, 1161, 1197, 1205, 1213, 1927, 2006, 2013, 2055, 3100, 3101, 3572, 4031})
+# What a smaller batch may not meet: locks; max_binlog_cache_size, the limit of group replication.
+SMALLER = {1205: LOCK_WAIT, 3572: LOCK_WAIT, 1197: TOO_MUCH, 3100: TOO_MUCH}
+KEPT = frozenset({*SMALLER, 1213, 3101})  # the connection is as good as before
 _INDEX = re.compile(r"Duplicate entry .* for key '(?:[^']*\.)?([^']+)'")  # MySQL puts the table before the name
 
 _SESSION = (
@@ -100,6 +102,7 @@ class MySQLTarget:
         self._writer = BatchWriter(self._run, self._query, self._depths.get)
         ((limit,),) = self._ask("SELECT @@max_allowed_packet")
         self._packet_max = int(limit or 1 << 24)
+        self.transaction_max = checks.transaction_max(self._ask)
 
     @property
     def server(self) -> JsonObject:
@@ -157,9 +160,9 @@ class MySQLTarget:
         if number in REFUSALS:
             return RowRefused(said)
         if isinstance(error, OSError | struct.error | pymysql.err.InterfaceError) or number in BUSY or not number:
-            if number not in (1205, 1213, 3572, 3101):
+            if number not in KEPT:
                 self._drop()
-            return TargetBusy(said, hint="lock wait" if number in LOCK_WAIT else "")
+            return TargetBusy(said, hint=SMALLER.get(number, ""))
         return TargetError(said)
 
     def _drop(self) -> None:

@@ -4,7 +4,7 @@ Law: what cannot be seen is never taken for what is not there: it is refused wit
 
     refused                              unless
     read_only, super_read_only, replica  never
-    own session not in ROW format        never
+    own session not in ROW format        never, nor one that is not logged while the server has a log
     a table that is missing              never
     WITH SYSTEM VERSIONING               never: the undo would write history
     engine without transactions          acknowledged: `engine: schema.table` or the table's name
@@ -81,7 +81,17 @@ def check_server(ask: Ask, server: Server) -> list[str]:
         warnings.append("the server writes no binary log: the undo itself will not be in one")
     elif _variable(ask, "binlog_format").upper() != "ROW":
         raise TargetRefused("this session would not be logged by rows", hint="SET GLOBAL binlog_format=ROW, or a right to set it")
+    elif _variable(ask, "sql_log_bin").upper() == "OFF":
+        raise TargetRefused("this session would not be logged at all: sql_log_bin is OFF", hint="look at the server's init_connect")
+    else:
+        warnings.append("the undo is written to the server's log: replicas, and whoever follows it for changes (CDC), will see it")
     return warnings
+
+
+def transaction_max(ask: Ask) -> int:
+    """Return how many bytes the server lets a transaction have, by what it says; 0: as many as anybody has."""
+    limits = [_variable(ask, name) for name in ("max_binlog_cache_size", "wsrep_max_ws_size", "group_replication_transaction_size_limit")]
+    return min((int(limit) for limit in limits if limit.isdecimal() and int(limit)), default=0)
 
 
 def _check_replica(ask: Ask, server: Server) -> list[str]:

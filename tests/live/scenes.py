@@ -39,6 +39,11 @@ class Scene:
         self.before = self.dump()
         self.plan: Plan
 
+    @property
+    def logs(self) -> str:
+        """The server's logs."""
+        return str(self.server.datadir / "binlog.0*")
+
     def here(self) -> str:
         """Return the end of the log as a position."""
         log, offset, *_ = self.server.sql("SHOW MASTER STATUS").split("\t")
@@ -60,8 +65,20 @@ class Scene:
                     cursor.execute(part)
         stop = self.here()
         out = str(self.folder / f"plan-{self.name}-{next(NUMBERS)}")
-        logs = str(self.server.datadir / "binlog.0*")
-        arguments = ["plan", logs, "--driver", "mysql", "--out", out, "--table", f"{self.name}.*", "--start", self.start, "--stop", stop]
+        arguments = [
+            "plan",
+            self.logs,
+            "--driver",
+            "mysql",
+            "--out",
+            out,
+            "--table",
+            f"{self.name}.*",
+            "--start",
+            self.start,
+            "--stop",
+            stop,
+        ]
         assert run([*arguments, *options]) in (0, 3)
         for statement in later:
             self.sql(statement)

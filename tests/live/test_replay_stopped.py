@@ -68,13 +68,14 @@ def sessions_of(shop: Scene) -> list[str]:
     return shop.server.sql(f"SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{shop.name}'").split()
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_connection_lost_while_every_step_is_checked_is_made_again(dry_run: bool, scene: MakeScene) -> None:
+@pytest.mark.parametrize("kind", ["replay", "dry run"])
+def test_a_connection_lost_while_every_step_is_checked_is_made_again(kind: str, scene: MakeScene) -> None:
     """The check goes on with the step it was at, by the rows as they are then: each row has one verdict."""
     shop = scene(COUNTED)
     plan = shop.damage(*[f"UPDATE t SET a=a+1 WHERE id BETWEEN {n} AND {n + 50}" for n in range(1, 200, 10)])
     killed: list[str] = []
     told: list[Verdict] = []
+    dry_run = kind == "dry run"
 
     def end_session(found: ReplayProgress) -> None:
         if found.checking and len(killed) < 3:

@@ -74,7 +74,10 @@ def expected_script(data: bytes) -> bytes:
     transactions: list[Any] = []
     operations = []
     for raw in data.splitlines():
-        read = orjson.loads(raw)
+        try:
+            read = orjson.loads(raw)
+        except ValueError as error:
+            raise plans.unreadable(error, "") from None
         if "table" in read:
             tables.append(Table.from_json(read))
         elif "transaction" in read:
