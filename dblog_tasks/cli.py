@@ -386,6 +386,7 @@ OTHER_VERBS = {  # imported when they are asked for
     "dblog_tasks.cli_replay:replay": "Do an approved plan to a database, each step once.",
     "dblog_tasks.cli_approve:approve": "Answer a flow run that waits for approval.",
     "dblog_tasks.cli_replay:verify": "Read back every row a plan touched.",
+    "dblog_tasks.cli_config:config": "Show what is set on this machine, and where each value comes from.",
 }
 for verb, said in OTHER_VERBS.items():
     app.command(verb, help=said)

@@ -36,7 +36,7 @@ ORDER = (
     ("settings",),
     ("blocks", "approval"),
     ("cli_options",),
-    ("cli_approve", "cli_replay"),
+    ("cli_approve", "cli_config", "cli_replay"),
     ("tasks", "cli"),
     ("replay_tasks",),
     ("flows",),
