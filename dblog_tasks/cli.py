@@ -1,7 +1,8 @@
 """`dblog`: the verbs for a shell. No logic: options in, a verb called, its answer printed.
 
 Exit codes: 0 done; 1 usage or input error (one line on standard error); 3 plan written, with omissions or hard conflicts inside its
-filter; 4 replay stopped at a conflict; 5 check failed, verify differs; 130 interrupted. Prefect is not imported here.
+filter; 4 replay stopped at a conflict; 5 check failed, verify differs; 6 found by the doctor; 130 interrupted.
+Prefect is not imported here.
 """
 
 from __future__ import annotations
@@ -385,6 +386,7 @@ def check(
 OTHER_VERBS = {  # imported when they are asked for
     "dblog_tasks.cli_replay:replay": "Do an approved plan to a database, each step once.",
     "dblog_tasks.cli_approve:approve": "Answer a flow run that waits for approval.",
+    "dblog_tasks.cli_doctor:doctor": "Say what an undo would miss today, and the statement that helps.",
     "dblog_tasks.cli_replay:verify": "Read back every row a plan touched.",
     "dblog_tasks.cli_config:config": "Show what is set on this machine, and where each value comes from.",
 }

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from dblog_tasks import storage
 
-DONE, USAGE, INCOMPLETE, CONFLICTING, DIFFERS, INTERRUPTED = 0, 1, 3, 4, 5, 130
+DONE, USAGE, INCOMPLETE, CONFLICTING, DIFFERS, DRIFTED, INTERRUPTED = 0, 1, 3, 4, 5, 6, 130
 
 
 def given(help: str, name: str | None = None) -> Parameter:  # noqa: A002 - the parser's word

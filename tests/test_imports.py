@@ -17,7 +17,7 @@ PACKAGE = "dblog_tasks"
 ORDER = (
     ("errors", "text"),
     ("event",),
-    ("ledger",),
+    ("ledger", "findings"),
     ("filters", "expression", "storage"),
     ("row_filters",),
     ("selection",),
@@ -29,23 +29,23 @@ ORDER = (
     ("plan", "missing"),
     ("request",),
     ("planning", "report", "inspection", "judging", "inverse", "targets", "plan_contents", "markdown", "tries"),
-    ("replay_request", "batches"),
+    ("replay_request", "batches", "doctor"),
     ("rescan",),
     ("replay",),
     ("verify",),
     ("settings",),
-    ("blocks", "approval"),
+    ("blocks", "approval", "runs"),
     ("cli_options",),
-    ("cli_approve", "cli_config", "cli_replay"),
+    ("cli_approve", "cli_config", "cli_doctor", "cli_replay"),
     ("tasks", "cli"),
-    ("replay_tasks",),
+    ("replay_tasks", "doctor_tasks"),
     ("flows",),
 )
 RANK: Mapping[str, int] = {name: rank for rank, line in enumerate(ORDER) for name in line}
 
 # What only these may import: a module, or a folder with all that is in it.
 DOORS: Mapping[str, tuple[str, ...]] = {
-    "prefect": ("tasks", "blocks", "approval", "replay_tasks", "flows"),
+    "prefect": ("tasks", "blocks", "approval", "replay_tasks", "doctor_tasks", "runs", "flows"),
     "fsspec": ("storage",),
     "pymysql": ("mysql.catalog", "mysql.target"),
 }
@@ -130,7 +130,11 @@ def test_imports_point_one_way() -> None:
         ("dblog_tasks/plan.py", "from dblog_tasks import open", "plan is not above dblog_tasks"),
         ("dblog_tasks/plan.py", "from . import storage", "a relative import"),
         ("dblog_tasks/plan.py", "import fsspec.core", "only storage may import fsspec"),
-        ("dblog_tasks/cli.py", "from prefect import flow", "only tasks, blocks, approval, replay_tasks, flows may import prefect"),
+        (
+            "dblog_tasks/cli.py",
+            "from prefect import flow",
+            "only tasks, blocks, approval, replay_tasks, doctor_tasks, runs, flows may import prefect",
+        ),
         ("dblog_tasks/cli.py", "from dblog_tasks.tasks import plan", "cli is not above tasks"),
         ("dblog_tasks/cli.py", "import flows.recover", "cli is not above flows"),
         ("dblog_tasks/__init__.py", "from dblog_tasks.tasks import plan", "dblog_tasks must not need tasks"),

@@ -9,14 +9,14 @@ taken for what is not there. Secrets are in no message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError
+from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError, TargetError
 from dblog_tasks.event import Column, Table
 from dblog_tasks.mysql import table_map as wire
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
@@ -230,6 +230,25 @@ def connect(dsn: str, password: str | None = None, **settings: Any) -> pymysql.C
     except Exception as error:  # noqa: BLE001 - what is not a MySQL server makes PyMySQL raise anything
         words = _words(error).replace(secret, "***") if secret else _words(error)
         raise StorageError(f"cannot connect: {words}", where=_shown(parts)) from None
+
+
+@contextmanager
+def asking(dsn: str, password: str | None = None) -> Iterator[Callable[[str], list[tuple[str | None, ...]]]]:
+    """Give what returns the rows of a query as text. Raises as `live_catalog` does, TargetError for what the server will not answer."""
+    with closing(connect(dsn, password, autocommit=True)) as connection:
+        import pymysql  # noqa: PLC0415 - an extra
+
+        def ask(query: str) -> list[tuple[str | None, ...]]:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(query)
+                    return [tuple(None if value is None else str(value) for value in row) for row in cursor.fetchall()]
+            except (pymysql.MySQLError, OSError, ValueError) as error:
+                if isinstance(error, pymysql.MySQLError) and isinstance(error.args[0], int) and error.args[0] < 2000:
+                    raise TargetError(f"the server says: {_words(error)}", where=_shown(_split(dsn))) from None
+                raise StorageError(f"the server cannot be asked: {_words(error)}", where=_shown(_split(dsn))) from None
+
+        yield ask
 
 
 # What a DSN may say after its question mark, beside password=env:NAME.
