@@ -37,6 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 
+MEMORY_KEPT = 8 << 20
 
 Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
 Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), pg (PostgreSQL), redis.")]
@@ -434,6 +435,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code. What is printed is UTF-8 in every locale: scripts hold text of the database."""
     gc.freeze()  # what is imported stays; rows come and go by the million, and hold no cycles
     gc.set_threshold(50_000, 20, 100)
+    bytes(MEMORY_KEPT)  # once freed, the C library keeps freed memory up to this for the next block instead of returning it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what the interpreter made; nothing else can be told its encoding
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

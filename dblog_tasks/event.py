@@ -279,7 +279,7 @@ class LinesWanted(NamedTuple):
 
     Attributes:
         size: bytes that all lines together stay below.
-        rows: of one transaction at most.
+        rows: of one transaction at most; -1 while each that is wanted has to come as events.
         tables: numbers of the tables that may be named, by the identity of the table.
         transactions: numbers by id of those before; the backend adds its own, the next number to each that is not there.
     """
@@ -308,7 +308,7 @@ class PlanLines(Protocol):
     """Where a backend hands in transactions it has written as lines, in log order with the events it yields."""
 
     def wanted(self) -> LinesWanted | None:
-        """Return what may be handed in now; None when the next transaction has to come as events."""
+        """Return what may be handed in now; None when every transaction has to come as events."""
 
     def take(self, packed: PackedTransactions) -> None:
         """Take lines in. An event that follows is never of one of their transactions."""

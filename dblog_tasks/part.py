@@ -271,11 +271,12 @@ class PartWriter:
 
     def wanted(self) -> LinesWanted | None:
         """Return what may be taken in without events: no transaction of those before, none of the biggest, no end of a segment."""
-        if self._asked_for or self._current_id not in self._transactions:
+        if self._asked_for:
             return None
         rows = sorted([self._current_rows, *(found[0] for found in self.biggest)], reverse=True)[:BIGGEST]
         numbers = {key: table.number for key, table in self._tables.items()}
-        return LinesWanted(self._steps.room, rows[-1], numbers, self._transactions) if len(rows) == BIGGEST else None
+        none = self._current_id not in self._transactions or len(rows) < BIGGEST  # yet: the next that is wanted comes as events
+        return LinesWanted(self._steps.room, -1 if none else rows[-1], numbers, self._transactions)
 
     def take(self, packed: PackedTransactions) -> None:
         """Take in transactions that are written already, as `wanted` has them."""

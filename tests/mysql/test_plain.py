@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -14,6 +14,9 @@ from dblog_tasks import part
 from dblog_tasks.event import PackedTransactions
 from dblog_tasks.mysql import binlog
 from dblog_tasks.mysql.compiled import extension
+from dblog_tasks.mysql.decoder import FileDecoder
+from dblog_tasks.mysql.place import Place
+from dblog_tasks.mysql.transactions import Group
 from dblog_tasks.planning import selection
 from tests.mysql import binlog_writer as writer, test_packed, test_rows
 
@@ -172,6 +175,29 @@ def test_transactions_of_the_same_name_are_one(taken: list[PackedTransactions]) 
 
     assert expected == compiled
     assert [3, 2, 1] == [packed.number for packed in taken]
+
+
+def test_what_is_not_wanted_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the first transaction that is wanted, and while few were: of a rare table there may be only these."""
+    judged: list[int] = []
+    judge = FileDecoder._judge
+
+    def note(self: FileDecoder, group: Group, start: Place, stop: Place | None) -> Iterable[object]:
+        judged.append(group.start)
+        return judge(self, group, start, stop)
+
+    monkeypatch.setattr(FileDecoder, "_judge", note)
+    monkeypatch.setattr(part, "BIGGEST", 20)
+    log = writer.Log()
+    for number in range(1, 101):
+        log.adds((binlog.GTID, writer.gtid(number)), (binlog.QUERY, writer.query("BEGIN")), named_table(8 if number in (40, 70) else 7))
+        log.adds(changes(8 if number in (40, 70) else 7, 2)[0], (binlog.XID, pack("<q", number)))
+    compiled = test_packed.made(log.data, OPTIONS["one table"])
+    by_python, judged[:] = len(judged), []
+    monkeypatch.setenv("DBLOG_NATIVE", "0")
+
+    assert test_packed.made(log.data, OPTIONS["one table"]) == compiled
+    assert (True, True) == (by_python < 12, len(judged) > 100)
 
 
 def test_own_replays_are_never_handed_in(taken: list[PackedTransactions]) -> None:
