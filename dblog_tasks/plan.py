@@ -34,18 +34,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
 import re
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import orjson
 import zstandard
 
 from dblog_tasks import __version__, storage
-from dblog_tasks.backend import Backend
 from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
 from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction, binary_columns
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Pending, Segment, transaction_json
 from dblog_tasks.recovery import RecoveryStep
+
+if TYPE_CHECKING:
+    from dblog_tasks.backend import Backend
 
 FORMAT = "dblog-plan/2"
 MANIFEST = "manifest.json"
@@ -172,9 +174,8 @@ def pending_of(folder: str, stem: str, ids: AbstractSet[str], storage_options: M
     found: list[tuple[Any, Pending]] = []
     for name in storage.list_folder(folder, storage_options):
         if name.startswith(stem) and storage.exists(storage.join(folder, name, MANIFEST), storage_options):
-            manifest = read_plan(storage.join(folder, name), storage_options).manifest
-            left = [Pending(**pending) for pending in manifest.get("pending", ()) if pending["id"] in ids]
-            found += [(key(Position(backend.driver, pending.start)), pending) for pending in left]
+            left = [Pending(**each) for each in read_plan(storage.join(folder, name), storage_options).manifest.get("pending", ())]
+            found += [(key(Position(backend.driver, pending.start)), pending) for pending in left if pending.id in ids]
     return list({pending.id: pending for _, pending in sorted(found)}.values())
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -194,19 +194,24 @@ class Later:
     """Changes that may meet the plan's, each a value that JSON can hold, in order: all are put in, then all are read."""
 
     def __init__(self) -> None:
-        import tempfile  # noqa: PLC0415 - not every plan has later changes
-
-        self._lines = tempfile.SpooledTemporaryFile(LATER_BYTES_MAX, prefix="dblog-")  # noqa: SIM115 - closed by `close`
+        self._lines: IO[bytes] | None = None
 
     def add(self, line: bytes) -> None:
         """Put in one line of JSON."""
+        if self._lines is None:
+            import tempfile  # noqa: PLC0415 - not every plan has later changes
+
+            self._lines = tempfile.SpooledTemporaryFile(LATER_BYTES_MAX, prefix="dblog-")  # noqa: SIM115 - closed by `close`
         self._lines.write(line)
 
     def read(self) -> Iterator[Any]:
         """Yield what was put in."""
+        if self._lines is None:
+            return iter(())
         self._lines.seek(0)
         return map(orjson.loads, self._lines)
 
     def close(self) -> None:
         """Give the disk back."""
-        self._lines.close()
+        if self._lines is not None:
+            self._lines.close()

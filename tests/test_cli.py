@@ -17,7 +17,7 @@ from zlib import crc32
 import orjson
 import pytest
 
-from dblog_tasks import cli
+from dblog_tasks import cli_plan
 from dblog_tasks.cli import run
 from dblog_tasks.cli_options import DONE, INCOMPLETE
 from dblog_tasks.plan import check, read_plan
@@ -384,7 +384,7 @@ def test_interrupted_is_130_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli._progress, "_advance", interrupt)
+    monkeypatch.setattr(cli_plan._progress, "_advance", interrupt)
 
     assert plan_of(tmp_path / "plan") == 130
     one_line(capsys.readouterr().err)
@@ -451,7 +451,7 @@ def test_every_example_of_the_page_about_filters_selects_something(
 
 def test_every_filter_of_the_command_line_is_on_the_page() -> None:
     """Each with its row in the table."""
-    options = {found.name.replace("_", "-") for found in fields(cli.Filters)}
+    options = {found.name.replace("_", "-") for found in fields(cli_plan.Filters)}
     asked = {"tables": "table", "kinds": "kind", "transactions": "transaction", "gtids": "gtid", "threads": "thread"}
     asked |= {"statements": "statement", "columns": "column"}
 

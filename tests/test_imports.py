@@ -36,7 +36,7 @@ ORDER = (
     ("settings",),
     ("blocks", "approval", "runs"),
     ("cli_options",),
-    ("cli_approve", "cli_config", "cli_doctor", "cli_replay"),
+    ("cli_approve", "cli_config", "cli_doctor", "cli_plan", "cli_replay", "cli_show"),
     ("tasks", "cli"),
     ("replay_tasks", "doctor_tasks"),
     ("flows",),

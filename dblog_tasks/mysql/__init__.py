@@ -32,11 +32,12 @@ target         a server that plans are replayed on
 
 from __future__ import annotations
 
-from dblog_tasks.backend import OpenOptions, PassedOver, Target, TargetOptions
-from dblog_tasks.event import Position
-from dblog_tasks.mysql.decoder import MySQLDecoder
-from dblog_tasks.mysql.indexes import pass_over
-from dblog_tasks.mysql.place import position_key
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what is imported here is imported with every module of this folder: each verb takes what it needs
+    from dblog_tasks.backend import OpenOptions, PassedOver, Target, TargetOptions
+    from dblog_tasks.event import Position
+    from dblog_tasks.mysql.decoder import MySQLDecoder
 
 
 class MySQLBackend:
@@ -46,10 +47,14 @@ class MySQLBackend:
 
     def open(self, options: OpenOptions) -> MySQLDecoder:
         """Return a decoder over the files or the reader. Raises InvalidInput without either, and what storage raises."""
+        from dblog_tasks.mysql.decoder import MySQLDecoder  # noqa: PLC0415
+
         return MySQLDecoder(options)
 
     def pass_over(self, options: OpenOptions) -> PassedOver | None:
         """Return what its header index says of the one file of the options when nothing of it is needed, else None; see `PassedOver`."""
+        from dblog_tasks.mysql.indexes import pass_over  # noqa: PLC0415
+
         return pass_over(options)
 
     def target(self, options: TargetOptions) -> Target:
@@ -60,6 +65,8 @@ class MySQLBackend:
 
     def position_key(self, position: Position) -> tuple[str, int, int, int]:
         """Return the sort key of a position."""
+        from dblog_tasks.mysql.place import position_key  # noqa: PLC0415
+
         return position_key(position)
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct, error as StructError
 from typing import Any
 import zlib
 
 from dblog_tasks.errors import MalformedLog
-from dblog_tasks.mysql import binlog, lengths, load_data, replication
-from dblog_tasks.mysql.lengths import exactly, read_variable
-from dblog_tasks.mysql.replication import uuid
+from dblog_tasks.mysql import binlog, lengths
+from dblog_tasks.mysql.lengths import exactly, read_variable, uuid
 
 read_length = lengths.read_length
 
@@ -285,8 +285,6 @@ def _description(body: bytes, frame: binlog.Frame) -> binlog.Format:
 
 
 READERS: Mapping[int, Callable[[bytes, binlog.Frame], Any]] = {
-    **load_data.READERS,
-    **replication.READERS,
     binlog.QUERY: _query,
     binlog.QUERY_COMPRESSED: _query,
     binlog.ROTATE: _rotate,
@@ -306,9 +304,17 @@ READERS: Mapping[int, Callable[[bytes, binlog.Frame], Any]] = {
 }
 
 
+@cache
+def further_readers() -> Mapping[int, Callable[[bytes, binlog.Frame], Any]]:
+    """Return the readers of what few logs hold or nobody undoes, by type."""
+    from dblog_tasks.mysql import load_data, replication  # noqa: PLC0415 - seldom needed
+
+    return {**load_data.READERS, **replication.READERS}
+
+
 def read_body(frame: binlog.Frame, where: str) -> Any:
     """Return the body of an event that is neither rows nor a table map. Raises MalformedLog."""
-    reader = READERS.get(frame.type)
+    reader = READERS.get(frame.type) or further_readers().get(frame.type)
     if reader is None:
         return Opaque(frame.body)
     try:

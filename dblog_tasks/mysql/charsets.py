@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from functools import cache
 import re
 
 from dblog_tasks.errors import InvalidInput, UnsupportedLog
@@ -55,8 +56,7 @@ def decode_text(data: bytes, charset: str) -> str | bytes:
         return data
     try:
         text = data.decode(codec)
-        unlike = _UNLIKE.get(charset)
-        exact = (unlike is None or unlike.search(text) is None) and text.encode(codec) == data
+        exact = (charset not in _UNLIKE or _unlike(charset).search(text) is None) and text.encode(codec) == data
     except UnicodeError:
         return data
     return text if exact else data
@@ -74,6 +74,18 @@ def encode_text(text: str, charset: str) -> bytes:
     if decode_text(data, charset) != text:
         raise InvalidInput(f"text {text!r:.40} has a character that {charset} lacks or that servers write otherwise")
     return data
+
+
+@cache
+def _unlike(charset: str) -> re.Pattern[str]:
+    """Return what finds a character for which the codec is not the server's mapping."""
+    return re.compile(f"[{_UNLIKE[charset]}{re.escape(_twice()) if charset == 'cp932' else ''}]")
+
+
+def _twice() -> str:
+    """Return the characters that rows ED and EE of cp932 have, as rows FA to FC do, which servers write."""
+    places = [bytes([lead, trail]) for lead in (0xED, 0xEE) for trail in range(0x40, 0xFD) if trail != 0x7F]
+    return b"".join(places).decode("cp932", "ignore")
 
 
 # Collation ids of each character set.
@@ -185,30 +197,23 @@ _LATIN1 = "".join(bytes([byte]).decode("cp1252") if byte not in b"\x81\x8d\x8f\x
 _LATIN1_BYTES = codecs.charmap_build(_LATIN1)
 
 _ABOVE_BMP = r"\U00010000-\U0010ffff"
-# cp932: rows ED and EE double FA to FC, which servers write; single bytes that are no characters.
-_CP932_TWICE = b"".join(bytes([lead, trail]) for lead in (0xED, 0xEE) for trail in range(0x40, 0xFD) if trail != 0x7F).decode(
-    "cp932", "ignore"
-)
 # gb18030: characters that its editions of 2005 and 2022, and so servers and versions of Python, map differently.
 _GB18030_MOVED = r"\u1e3f\u9fb4-\u9fbb\ufe10-\ufe19\ue78d-\ue796\ue7c7\ue81e\ue826\ue82b\ue82c\ue832\ue843\ue854\ue864"
 
 # Characters for which the codec is not the server's mapping: text that has one stays bytes.
-_UNLIKE: Mapping[str, re.Pattern[str]] = {
-    charset: re.compile(f"[{characters}]")
-    for charset, characters in {
-        "big5": r"\u02cd\u2574\uffe3",
-        "cp1256": r"\u0679\u0688\u0691\u06a9\u06ba\u06be\u06c1\u06d2",
-        "cp866": r"\xa4\u2116",
-        "cp932": r"\x80\uf8f0-\uf8f3" + re.escape(_CP932_TWICE),
-        "eucjpms": r"\xa2\xa3\xa6\xac\u2016\u2116\u2212\u301c",
-        "gb18030": _GB18030_MOVED,
-        "greek": r"\u037a\u2018\u2019\u20ac\u20af",
-        "hebrew": r"\xaf",
-        "koi8u": r"\u2219",
-        "sjis": r"\x5c\uff3c",
-        "ucs2": _ABOVE_BMP,
-        "ujis": r"\uff3c",
-        "utf8": _ABOVE_BMP,
-        "utf8mb3": _ABOVE_BMP,
-    }.items()
+_UNLIKE: Mapping[str, str] = {
+    "big5": r"\u02cd\u2574\uffe3",
+    "cp1256": r"\u0679\u0688\u0691\u06a9\u06ba\u06be\u06c1\u06d2",
+    "cp866": r"\xa4\u2116",
+    "cp932": r"\x80\uf8f0-\uf8f3",  # and those of _twice
+    "eucjpms": r"\xa2\xa3\xa6\xac\u2016\u2116\u2212\u301c",
+    "gb18030": _GB18030_MOVED,
+    "greek": r"\u037a\u2018\u2019\u20ac\u20af",
+    "hebrew": r"\xaf",
+    "koi8u": r"\u2219",
+    "sjis": r"\x5c\uff3c",
+    "ucs2": _ABOVE_BMP,
+    "ujis": r"\uff3c",
+    "utf8": _ABOVE_BMP,
+    "utf8mb3": _ABOVE_BMP,
 }

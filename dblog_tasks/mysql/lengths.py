@@ -64,3 +64,11 @@ def counted(data: bytes, at: int, count: int, size: int) -> int:
     if count * size > len(data) - at:
         raise ValueError(f"{count} entries of {size} bytes or more expected at {at}, {max(0, len(data) - at)} bytes are there")
     return count
+
+
+def uuid(data: bytes) -> str:
+    """Return 16 bytes as a UUID is written. Raises ValueError for another number of bytes."""
+    if len(data) != 16:
+        raise ValueError(f"a server uuid of {len(data)} bytes")
+    text = data.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

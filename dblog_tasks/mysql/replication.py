@@ -24,7 +24,7 @@ from itertools import pairwise
 from typing import Any
 
 from dblog_tasks.mysql import binlog
-from dblog_tasks.mysql.lengths import counted, exactly, number, read_length, read_variable
+from dblog_tasks.mysql.lengths import counted, exactly, number, read_length, read_variable, uuid
 
 _TAGGED = 1
 
@@ -108,14 +108,6 @@ def _text(data: bytes) -> str:
 
 def _started(body: bytes, frame: binlog.Frame) -> Started:
     return Started(number(body, 0, 2), _text(exactly(body, 2, 50)), number(body, 52, 4))
-
-
-def uuid(data: bytes) -> str:
-    """Return 16 bytes as a UUID is written. Raises ValueError for another number of bytes."""
-    if len(data) != 16:
-        raise ValueError(f"a server uuid of {len(data)} bytes")
-    text = data.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _previous_gtids(body: bytes, frame: binlog.Frame) -> PreviousGtids:

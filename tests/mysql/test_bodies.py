@@ -232,7 +232,7 @@ def test_a_body_that_contradicts_itself_is_malformed(kind: int, body: bytes) -> 
     assert "log:4" == caught.value.where
 
 
-@given(st.sampled_from(sorted(bodies.READERS)), st.binary(max_size=90))
+@given(st.sampled_from(sorted({*bodies.READERS, *bodies.further_readers()})), st.binary(max_size=90))
 @example(b.GTID_TAGGED, b"\xff" * 40)
 def test_any_bytes_are_a_body_or_malformed(kind: int, body: bytes) -> None:
     """Nothing but declared errors comes of a reader."""
