@@ -20,6 +20,8 @@ Replay: `dblog replay` of a plan of N single-row steps (--rows; few, so that it 
 start, check, guards, notes and inverse plan included, and the plain client with the unguarded statements of the same plan; the server
 works in both, so the clock judges.
 
+Header indexes: ours plans a second time, with the indexes that the first time made of 40 files; the peer is ours without them.
+
 Conflicts: ours searches the second half of the log for later changes of the rows it undoes; the peer only undoes the first half.
 """
 
@@ -35,11 +37,12 @@ import shutil
 import sys
 import tempfile
 
-from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series
+from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series, single
 from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, run
 from benchmarks.replays import DAMAGE, Replays
 from tests.live.servers import MariaDB, mariadb_server
 
+INDEXED = 40  # files of a series with header indexes, all but one of them the same closed log
 SERIES = 4  # times a log stands in the series for memory
 MEMORY_MAX = 100 << 20
 GROWTH_MAX = 1.1  # of memory, where the log is that many times as long
@@ -99,8 +102,14 @@ class Bench:
         return self._task(f"{kind}: first half, conflicts in the second / --flashback -v", [plan], peer)
 
     def _header_index_tasks(self) -> Iterator[Task]:
-        """Yield the comparisons of a second planning with the header index of the logs: none yet."""
-        yield from ()
+        """Yield the comparison of a second planning with the header indexes of the logs, which the first one made."""
+        log, folder, index = self.logs["narrow"], self._folder / "indexed", self._folder / "index"
+        os.link(single(self._server), series(log, folder, INDEXED - 1) / f"{log.stem}.{INDEXED:06}")
+        plan = self._plan(folder, "--table", "perf.single")
+        indexed = [*plan, "--index", str(index)]
+        self._clean()
+        run([indexed], self.output, self.environment)
+        yield self._task(f"table in 1 of {INDEXED} files, with their indexes / without", [indexed], plan)
 
     def _jobs_task(self, kind: str) -> Task:
         two = str(self._series_of(kind, 2))

@@ -3,9 +3,10 @@
     narrow    as sysbench has it: a key, a number, two texts of 119 and 59 characters
     wide      30 columns of mixed types, a tenth of the values NULL where they may be
     rare      a table of which both logs hold a change now and then
+    single    a table of which one small log alone holds changes
 
 Inserts, updates and deletes of 1 to 100 rows a transaction, half of them of a single row; metadata and row images full, a CRC32 each
-event, no statements noted. All tables are made before the first row, so that no log holds a change of structure.
+event, no statements noted. All tables are made before the first row of a log, so that no log holds a change of structure.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ SAMPLES: Mapping[str, str] = {
 }  # fmt: skip
 _DIGITS = "LPAD(FLOOR(R * 1e11), 11, '0')"
 NARROW_VALUES = ("FLOOR(R * 1e6)", *(f"CONCAT_WS('-', {', '.join([_DIGITS] * groups)})" for groups in (10, 5)))
+SINGLE = "CREATE TABLE single (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40))"
 KINDS = ("narrow", "wide")
 _STATEMENTS_AT_ONCE = 2000
 _HEADER = Struct("<IBIIIH")  # of an event: time, type, server, size, end, flags
@@ -61,6 +63,16 @@ def fill(server: MariaDB, megabytes: int) -> dict[str, Path]:
             server.sql(";\n".join(islice(changes, _STATEMENTS_AT_ONCE)), "perf")
     server.rotate()
     return found
+
+
+def single(server: MariaDB) -> Path:
+    """Write a few changes of a table of its own; return the closed log that alone holds them."""
+    server.sql(SINGLE, "perf")
+    server.rotate()
+    log = server.binlogs()[-1]
+    server.sql(";\n".join(["INSERT INTO single (note) VALUES ('once')"] * 100), "perf")
+    server.rotate()
+    return log
 
 
 def statements(table: str, chance: random.Random) -> Iterator[str]:
