@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 import os
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field, SecretStr, StrictBool, StrictInt, ValidationError
 from pydantic_settings import (
@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     index: str = Field("", description="URL of the folder of header indexes; the command line takes it from the environment alone")
     retries: int = Field(2, ge=0, le=100, description="attempts after the first one when a store cannot be reached")
     retry_delay_seconds: float = Field(10, ge=0, le=3600, description="before each of them")
+    task_runner: Literal["threads", "processes", "dask", "ray"] = Field("threads", description="where the log files of a run are read")
+    task_workers: int = Field(0, ge=0, le=10_000, description="how many are read at once; 0: as many as there are processors")
+    task_address: str = Field("", description="of a Dask scheduler or Ray cluster; empty: one on this machine, as long as the run")
+    task_megabytes: int = Field(64, ge=1, le=1 << 20, description="small log files are put together in one task up to this size")
     approval_seconds: float = Field(
         3600, gt=0, le=30 * 86400, description="how long an approval counts after its screen was shown; later a person is asked again"
     )

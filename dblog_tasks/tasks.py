@@ -1,6 +1,6 @@
 """The verbs as Prefect tasks, what a run leaves to look at, and the checkpoint that a run leaves to the next one.
 
-Law: a task is a log file or a whole plan, never a row; it passes URLs, names and counts. A secret is looked up inside the task that
+Law: a task is a few log files or a whole plan, never a row; it passes URLs, names and counts. A secret is looked up inside the task that
 needs it, so that none is in a parameter, a state, an artifact or a log. Nothing is cached: a log that is written to is not the
 same input twice. Tried again is what may work the next time: a store that cannot be reached.
 
@@ -25,17 +25,13 @@ from dataclasses import dataclass, replace
 import os
 from pathlib import Path
 import re
-from time import monotonic
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from prefect import State, get_client, get_run_logger, task
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
-    create_progress_artifact,
     create_table_artifact,
-    update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.filters import (
@@ -50,17 +46,18 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import task_run
 
 from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
 from dblog_tasks.blocks import stored
+from dblog_tasks.dashboards import PlanProgress, ledger_table, radius
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
-from dblog_tasks.markdown import cell, table as markdown_table
-from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
-from dblog_tasks.plan import Plan, not_in_log
+from dblog_tasks.part import LogPart
+from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest
-from dblog_tasks.report import verdict
+from dblog_tasks.runners import grouped, lost, started
 from dblog_tasks.settings import Settings, read_settings
 from dblog_tasks.storage import LogFile
 from dblog_tasks.storage.options import holds_secret
@@ -68,8 +65,6 @@ from dblog_tasks.storage.options import holds_secret
 CHECKPOINT_VERSION = 1
 ADVANCED, CAUGHT_UP, PLANNED = "Advanced", "CaughtUp", "Planned"
 PLAN_READY = "dblog.plan.ready"
-PROGRESS_SECONDS = 1.0  # between two updates: each is a request
-TABLES_SHOWN, TRANSACTIONS_SHOWN = 50, 10
 _ENVIRONMENT = "env:"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -157,10 +152,27 @@ def find_log_files(job: PlanJob) -> tuple[LogFile, ...]:
     return planning.find_files(opened(job))
 
 
-@task(name="plan log file", task_run_name="plan {file.name}", **_RETRIED)
-def plan_log_file(job: PlanJob, file: LogFile, files: Sequence[LogFile]) -> LogPart:
-    """Write the steps of one log file into the plan's folder; return what was found."""
-    return planning.plan_file(opened(job), file, files)
+def _group_name() -> str:
+    """Return how a task run is called: by the first and last of its files."""
+    group = task_run.parameters["group"]
+    return f"plan {group[0].name}" + (f" to {group[-1].name} ({len(group)} files)" if len(group) > 1 else "")
+
+
+@task(name="plan log files", task_run_name=_group_name, **_RETRIED)
+def plan_log_group(job: PlanJob, group: Sequence[LogFile], ends: Sequence[LogFile]) -> list[LogPart]:
+    """Write the steps of log files into the plan's folder; return what was found in each. `ends` are the first and last of the log.
+
+    It ends early at a file whose store fails: what is done is done, and the rest becomes a task with retries of its own.
+    """
+    request, parts = opened(job), list[LogPart]()
+    for file in group:
+        try:
+            parts.append(planning.plan_file(request, file, ends))
+        except StorageError:
+            if not parts:
+                raise
+            break
+    return parts
 
 
 @task(name="finish plan", **_RETRIED)
@@ -252,32 +264,44 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def plan_log_files(job: PlanJob, files: Sequence[LogFile], settings: Settings) -> list[LogPart]:
-    """Plan every file, one task each, and show how far it is; return the parts in log order.
+    """Plan every file, several to a task and a task where the settings say, and show how far it is; return the parts in log order.
 
-    A last file in which nothing is whole yet is left to the next run.
+    Tasks that are lost with what they worked in are begun again. A last file in which nothing is whole yet is left to the next run.
     """
-    one = retried(plan_log_file, settings)
-    futures = [one.submit(job, file, files) for file in files]
-    _show_progress(job.request.source, futures)
-    parts = [future.result() for future in futures]
-    while len(parts) > 1 and not parts[-1].end:
-        parts.pop()
-    return parts
+    left, found, losses = grouped(files, settings), dict[LogFile, LogPart](), settings.retries
+    one, progress = retried(plan_log_group, settings), PlanProgress(artifact_key("progress", job.request.source), files)
+    while left:
+        with started(settings) as runner:
+            futures = {runner.submit(one, {"job": job, "group": group, "ends": (files[0], files[-1])}): group for group in left}
+            left, gone = [], False
+            for future in as_completed(list(futures)):
+                group, parts = futures[future], _done(future, losses)
+                gone = gone or not parts
+                found.update(zip(group, parts, strict=False))
+                progress.add(group[: len(parts)])
+                left += [group[len(parts) :]] if len(parts) < len(group) else []
+        losses -= gone
+    progress.end()
+    ready = [found[file] for file in files]
+    while len(ready) > 1 and not ready[-1].end:
+        ready.pop()
+    return ready
+
+
+def _done(future: PrefectFuture[list[LogPart]], losses: int) -> list[LogPart]:
+    """Return what a task found; nothing when it was lost with what it worked in, which may happen to a run `losses` times."""
+    try:
+        return future.result()
+    except Exception as error:
+        if not lost(error) or not losses:
+            raise
+        get_run_logger().warning("A task was lost with what it worked in (%s): it is begun again.", type(error).__name__)
+        return []
 
 
 def retried(verb: Any, settings: Settings) -> Any:
     """Return the task with the retries of this machine's settings."""
     return verb.with_options(retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds)
-
-
-def _show_progress(source: str, futures: list[PrefectFuture[LogPart]]) -> None:
-    key, files = artifact_key("progress", source), f"of {len(futures)} log files"
-    shown = cast("UUID", create_progress_artifact(progress=0.0, key=key, description=f"0 {files}"))
-    due = monotonic() + PROGRESS_SECONDS
-    for done, _ in enumerate(as_completed(futures), 1):
-        if done == len(futures) or monotonic() >= due:
-            update_progress_artifact(artifact_id=shown, progress=100.0 * done / len(futures), description=f"{done} {files}")
-            due = monotonic() + PROGRESS_SECONDS
 
 
 def artifact_key(kind: str, source: str) -> str:
@@ -309,39 +333,6 @@ def show_plan(plan: Plan, *, ready: bool = True) -> FinishedPlan:
 
 def _link(url: str) -> str:
     return url if _URL.match(url) else Path(url).resolve().as_uri()
-
-
-def radius(plan: Plan) -> str:
-    """Return what a plan touches as Markdown: verdict, tables, transactions, conflicts. No value of a row is in it."""
-    manifest = plan.manifest
-    chosen, found = manifest["transactions"], manifest["conflicts"]
-    tables = [(name, *(counts.get(kind, 0) for kind in (INSERT, UPDATE, DELETE, COMMAND))) for name, counts in manifest["tables"].items()]
-    biggest = [(item["id"], item["time"] or "", item["rows"]) for item in chosen["biggest"]]
-    known, start, end = found["known_up_to"], plan.start.position.value, plan.end.position.value
-    lines = [
-        f"# {plan.ledger.rows_undone} rows in {chosen['count']} transactions: {cell(verdict(plan))}",
-        f"`{plan.id}`: {cell(manifest['source']['name'])}, after {cell(start or 'the beginning')} up to {cell(end)}",
-        markdown_table(("table", "inserted", "updated", "deleted", "commands"), tables, TABLES_SHOWN),
-        markdown_table(("biggest transactions", "committed", "rows"), biggest, TRANSACTIONS_SHOWN),
-        f"Later changes to these rows, known up to {cell(known['position'] or '-')}: **{found['hard']} hard**, {found['soft']} soft.",
-    ]
-    if chosen["partly_selected"]:
-        also = ", ".join(cell(name) for name in chosen["also_touched"][:TABLES_SHOWN])
-        lines.append(f"**{chosen['partly_selected']} transactions are undone in part**: they also changed {also}.")
-    lines += [f"Not in this log: {cell(said)}." for said in not_in_log(manifest)]
-    lines += [f"Not compared: {cell(table)} ({cell(why)})." for table, why in list(found["unknown"].items())[:TABLES_SHOWN]]
-    return "\n\n".join(lines)
-
-
-def ledger_table(plan: Plan) -> list[JsonObject]:
-    """Return the ledger as rows of a table; the last one is the independent total."""
-    ledger, fixes = plan.ledger, plan.manifest["fixes"]
-    rows: list[JsonObject] = [{"events": ledger.undone, "became": "undone", "why": f"{ledger.rows_undone} rows", "fix": ""}]
-    rows += [{"events": count, "became": "not needed", "why": reason, "fix": ""} for reason, count in ledger.not_needed.items()]
-    rows += [
-        {"events": count, "became": "omitted", "why": reason, "fix": fixes.get(reason, "")} for reason, count in ledger.omitted.items()
-    ]
-    return [*rows, {"events": ledger.total, "became": "read", "why": "balanced" if ledger.balanced else "NOT BALANCED", "fix": ""}]
 
 
 def mark_run(job: PlanJob) -> str:

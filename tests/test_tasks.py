@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dblog_tasks.dashboards import ledger_table, radius
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, Position, Source
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart
 from dblog_tasks.plan import Conflicts, Plan, manifest_of, write_manifest
 from dblog_tasks.planning import PlanRequest
-from dblog_tasks.tasks import PlanJob, artifact_key, follow_plans, ledger_table, opened, radius
+from dblog_tasks.tasks import PlanJob, artifact_key, follow_plans, opened
 
 SECRET = "hunter2-of-the-shop"  # noqa: S105 - what must not be told
 
