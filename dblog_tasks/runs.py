@@ -5,6 +5,7 @@ whoever reads it checks that it is theirs.
 
     tags      dblog-source:NAME, and what else tells runs of one job from all others
     data      of the last state, by its name: what an earlier run ended as
+    tables    of artifacts: a trend goes on from the last one of its key
     events    dblog.<what>.<became>, of the resource dblog.source.NAME
 """
 
@@ -14,8 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import logging
 from typing import Any
 
+import orjson
 from prefect import get_client
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -23,7 +27,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
@@ -70,6 +74,18 @@ def last_data(flow: str, tags: Iterable[str], names: Sequence[str]) -> tuple[str
         raise InvalidCheckpoint(
             "what this run left cannot be read: it was lost, or lies where this machine cannot reach it", where=where
         ) from None
+
+
+def last_table(key: str) -> Any:
+    """Return the lines of the last table artifact of a key; None when there is none that can be read."""
+    with get_client(sync_client=True) as client:
+        chosen = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        found = client.read_artifacts(artifact_filter=chosen, sort=ArtifactSort.CREATED_DESC, limit=1)
+    data = found[0].data if found else None
+    try:
+        return orjson.loads(data) if isinstance(data, str | bytes) else data
+    except orjson.JSONDecodeError:
+        return None
 
 
 def tell(event: str, source: str, payload: Mapping[str, Any]) -> None:

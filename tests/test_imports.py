@@ -32,20 +32,21 @@ ORDER = (
     ("replay_request", "batches", "doctor"),
     ("rescan",),
     ("replay",),
-    ("verify",),
+    ("verify", "rehearsal"),
     ("settings",),
     ("blocks", "approval", "dashboards", "runners", "runs"),
     ("cli_options",),
     ("cli_approve", "cli_config", "cli_doctor", "cli_plan", "cli_replay", "cli_show"),
     ("tasks", "cli"),
     ("replay_tasks", "doctor_tasks"),
+    ("rehearsal_tasks",),
     ("flows",),
 )
 RANK: Mapping[str, int] = {name: rank for rank, line in enumerate(ORDER) for name in line}
 
 # What only these may import: a module, or a folder with all that is in it.
 DOORS: Mapping[str, tuple[str, ...]] = {
-    "prefect": ("tasks", "blocks", "approval", "dashboards", "replay_tasks", "doctor_tasks", "runners", "runs", "flows"),
+    "prefect": ("tasks", "blocks", "approval", "dashboards", "replay_tasks", "doctor_tasks", "rehearsal_tasks", "runners", "runs", "flows"),
     "prefect_dask": ("runners",),
     "prefect_ray": ("runners",),
     "fsspec": ("storage",),
