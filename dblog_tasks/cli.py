@@ -50,6 +50,7 @@ VERBS = {
     "dblog_tasks.cli_replay:replay": "Do an approved plan to a database, each step once.",
     "dblog_tasks.cli_approve:approve": "Answer a flow run that waits for approval.",
     "dblog_tasks.cli_doctor:doctor": "Say what an undo would miss today, and the statement that helps.",
+    "dblog_tasks.cli_init:init": "Write flows and deployments for a project of your own.",
     "dblog_tasks.cli_replay:verify": "Read back every row a plan touched.",
     "dblog_tasks.cli_config:config": "Show what is set on this machine, and where each value comes from.",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from contextlib import suppress
 import os
 from pathlib import Path
 import re
@@ -11,13 +13,16 @@ from typing import Any
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 import pytest
 import yaml
 
+from flows.doctor import doctor
 from flows.plan_recovery import plan_recovery
 from flows.recover import TARGET, recover
+from flows.rehearsal import rehearsal
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -81,7 +86,7 @@ def test_target_without_a_password(target: str, taken: bool) -> None:  # noqa: F
 @pytest.mark.slow
 def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> None:
     """Prefect's own command line takes the file; what it made has the schedule, the limit and the schema."""
-    with get_client(sync_client=True) as client:
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name="dblog", type="process"))
     environ = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(server)}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -93,12 +98,31 @@ def test_prefect_deploys_it(server: Path, deployments: list[dict[str, Any]]) -> 
         ]
 
     assert 0 == done.returncode, done.stderr
-    flows: tuple[Flow[..., Any], ...] = (plan_recovery, recover)
+    flows: tuple[Flow[..., Any], ...] = (plan_recovery, recover, rehearsal, doctor)
     for flow, deployment in zip(flows, made, strict=True):
         told = deployment.model_dump(mode="json")
         assert (True, 1) == (told["enforce_parameter_schema"], told["global_concurrency_limit"]["limit"])
         assert flow.parameters.model_dump()["properties"] == told["parameter_openapi_schema"]["properties"]
-    hourly, on_demand = (deployment.model_dump(mode="json") for deployment in made)
-    assert ["0 * * * *"] == [item["schedule"]["cron"] for item in hourly["schedules"]]
-    assert [] == on_demand["schedules"]
-    assert ("CANCEL_NEW", "ENQUEUE") == tuple(told["concurrency_options"]["collision_strategy"] for told in (hourly, on_demand))
+    all_told = [deployment.model_dump(mode="json") for deployment in made]
+    crons = [[(item["schedule"]["cron"], item["active"]) for item in one["schedules"]] for one in all_told]
+    assert [[("0 * * * *", True)], [], [("30 2 * * *", False)], [("15 * * * *", True)]] == crons
+    assert ["CANCEL_NEW", "ENQUEUE", "CANCEL_NEW", "CANCEL_NEW"] == [one["concurrency_options"]["collision_strategy"] for one in all_told]
+
+
+def test_one_process_serves_what_was_asked_for() -> None:
+    """`deployments/serve.py`: the plan and the doctor always, recover with a target, the rehearsal with a scratch server."""
+    with (ROOT / "deployments" / "serve.py").open() as file:
+        module: dict[str, Any] = {"__name__": "serve", "__file__": file.name}
+        exec(compile(file.read(), file.name, "exec"), module)  # noqa: S102 - a script that is no module
+    given = argparse.Namespace(source="shop", out="/plans", logs=["/logs"], target="", scratch="")
+    least = list(module["deployed"](given))
+    given.target, given.scratch = "block:shop", "block:scratch"
+    most = list(module["deployed"](given))
+
+    assert ["plan-recovery", "doctor"] == [deployment.flow_name for deployment in least]
+    assert ["plan-recovery", "doctor", "recover", "rehearsal"] == [deployment.flow_name for deployment in most]
+    assert {"shop"} == {deployment.name for deployment in most}
+    assert {1} == {deployment.concurrency_limit for deployment in most}
+    served: tuple[Flow[..., Any], ...] = (plan_recovery, doctor, recover, rehearsal)
+    for deployment, flow in zip(most, served, strict=True):
+        assert deployment.parameters.items() <= flow.validate_parameters(deployment.parameters).items()
