@@ -24,7 +24,7 @@ Plan = Annotated[str, Parameter(name="PLAN", help="The plan's folder.")]
 Where = Annotated[
     str,
     Parameter(
-        name="--target", help="mysql://user@host:port/schema?unix_socket=PATH, env:NAME of a variable that holds one, or block:NAME."
+        name="--target", help="mysql://user@host/schema or postgresql://user@host/db, env:NAME of a variable that holds one, or block:NAME."
     ),
 ]
 Report = Annotated[Literal["text", "json"], Parameter("--as", help="Sentences, or the report as JSON.")]
@@ -51,7 +51,9 @@ def replay(
     max_running: Annotated[int, Parameter(help="Hold when more sessions are at work on the server; 0: no limit.")] = 0,
     guard_ignore: Annotated[list[str], given("A column no guard looks at: what a trigger touches.")] = [],  # noqa: B006
     accept_drift: Annotated[list[str], given("A column that may be missing or of another type in the target; it is left out.")] = [],  # noqa: B006
-    triggers: Annotated[str, Parameter(help="refuse, allow, or set:@variable=1 for what triggers look at.")] = "refuse",
+    triggers: Annotated[
+        str, Parameter(help="refuse, allow, or set:@variable=1 for what triggers look at; PostgreSQL: set:setting=value.")
+    ] = "refuse",
     progress_schema: Annotated[str, given("Schema of the table dblog_replay; the DSN's, else that of the plan's first table.")] = "",
     log: Annotated[list[str], given("The logs of the plan: what came after it is looked at again before anything is written.")] = [],  # noqa: B006
     schema: Annotated[str, given("For those logs: CREATE TABLE statements, or a DSN, as the plan was made with.")] = "",

@@ -69,6 +69,26 @@ def planned_row(step: int, position: str, table: BoundTable, now: Row | None, th
     return PlannedRow(step, position, table, now, then, ((table.name, old),) if old == new else ((table.name, old), (table.name, new)))
 
 
+def parents_last(
+    rows: Sequence[PlannedRow], children: Mapping[int, Sequence[Child]]
+) -> tuple[Sequence[PlannedRow], Mapping[int, Sequence[Child]]]:
+    """Return rows, and who refers to them by place, with each row after those that refer to it and are in later steps themselves.
+
+    A log has what a foreign key took along after the row it was taken for. A row stays before any other step of its own.
+    """
+    last = {spot: at for at, row in enumerate(rows) for spot in row.spots} if children else {}
+    places: dict[int, tuple[int, int]] = {}  # where a row goes: after the row of that place, and how deep above it
+    for at in sorted(children, reverse=True):
+        later = [place for child in children[at] if (place := last.get((child.table, child.key), -1)) > at]
+        if later and all(last[spot] == at for spot in rows[at].spots):
+            after, depth = max(places.get(place, (place, 0)) for place in later)
+            places[at] = (after, depth + 1)
+    if not places:
+        return rows, children
+    order = sorted(range(len(rows)), key=lambda at: (places.get(at, (at, 0)), at))
+    return [rows[at] for at in order], {place: children[at] for place, at in enumerate(order) if at in children}
+
+
 class Verdict(NamedTuple):
     """What becomes of one row.
 

@@ -29,7 +29,7 @@ from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Effect, Target,
 from dblog_tasks.batches import Batch, batches, fitting, halves
 from dblog_tasks.errors import InvalidInput, RowRefused, TargetBusy
 from dblog_tasks.event import JsonObject, Row
-from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, as_logged
+from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, SKIP, Judge, KeptStates, PlannedRow, Spot, Verdict, as_logged, parents_last
 from dblog_tasks.plan import Plan, read_plan
 from dblog_tasks.plan_contents import Contents, read_contents
 from dblog_tasks.replay_request import (
@@ -211,8 +211,8 @@ class _Replay:
                     self._rows = before
                     return False
                 judge = Judge(self._request.on_conflict, poisoned, ahead)
-                children = patiently(self._target, self._cancel, partial(self._seen, batch.rows, states), self._begin_look)
-                for verdict in judge.judge(batch.rows, states, children, {}):
+                rows, children = patiently(self._target, self._cancel, partial(self._seen, batch.rows, states), self._begin_look)
+                for verdict in judge.judge(rows, states, children, {}):
                     if self._outcomes:
                         self._outcomes(verdict)
                     self._count(verdict)
@@ -227,10 +227,10 @@ class _Replay:
     def _begin_look(self) -> None:
         self._target.begin(read_only=True)
 
-    def _seen(self, rows: Sequence[PlannedRow], states: Any) -> dict[int, Any]:
-        """Read the rows that are not known yet; return the rows elsewhere that refer to them."""
+    def _seen(self, rows: Sequence[PlannedRow], states: Any) -> tuple[Sequence[PlannedRow], Mapping[int, Any]]:
+        """Read the rows that are not known yet; return the rows as they are to be judged, and those elsewhere that refer to them."""
         self._read(rows, states)
-        return self._children(rows)
+        return parents_last(rows, self._children(rows))
 
     def _read(self, rows: Sequence[PlannedRow], states: Any) -> None:
         """Read the rows as they are that are not known yet."""
@@ -337,9 +337,9 @@ class _Replay:
 
     def _judged(self, batch: Batch, refused: Mapping[int, str]) -> tuple[list[Verdict], Judge]:
         states: dict[Spot, Any] = {}
-        children = self._seen(batch.rows, states)
+        rows, children = self._seen(batch.rows, states)
         judge = Judge(self._request.on_conflict, set(self._poisoned), dict(self._ahead))
-        verdicts = list(judge.judge(batch.rows, states, children, refused))
+        verdicts = list(judge.judge(rows, states, children, refused))
         conflicts = [verdict for verdict in verdicts if verdict.verdict == CONFLICT]
         if conflicts:
             raise _Stop(conflicts)
@@ -376,11 +376,13 @@ class _Replay:
 
     def _as_written(self, effects: Sequence[Effect]) -> Sequence[Effect]:
         """Return the effects with rows as the database has them now, where it may have made others of them."""
-        last = {
-            (effect.table, effect.table.key_of(effect.after)): at
-            for at, effect in enumerate(effects)
-            if effect.table.reread and effect.table.key and effect.after is not None
-        }
+        last: dict[tuple[BoundTable, Row], int] = {}
+        for at, effect in enumerate(effects):
+            if effect.table.reread and effect.table.key:
+                if effect.before is not None:  # what an effect before this one made of the row is no more
+                    last.pop((effect.table, effect.table.key_of(effect.before)), None)
+                if effect.after is not None:
+                    last[effect.table, effect.table.key_of(effect.after)] = at
         if not last:
             return effects
         written = list(effects)

@@ -3,6 +3,7 @@
 Law: a password is in no argument, log, error or plan. A DSN on a command line that holds one is refused; one in the environment may.
 
     mysql://user@host:port/schema?unix_socket=PATH&ssl_ca=…   the DSN; its password from DBLOG_TARGET_PASSWORD, else as the driver says
+    postgresql://user@host:port/database?host=DIR&sslmode=…   likewise
     env:NAME                                                  a variable that holds such a DSN, with a password or without
 """
 
@@ -43,7 +44,9 @@ def split_secret(dsn: str) -> tuple[str, str | None]:
         parts = urlsplit(dsn)
         secret = parts.password
     except ValueError:
-        raise InvalidInput("the DSN is no URL", where="--target", hint="mysql://user@host:port/schema") from None
+        raise InvalidInput(
+            "the DSN is no URL", where="--target", hint="mysql://user@host:port/schema or postgresql://user@host:port/database"
+        ) from None
     if "://" not in dsn:
         raise InvalidInput("the DSN is no URL", where="--target", hint="mysql://user@host:port/schema?unix_socket=PATH")
     if secret is None:

@@ -41,8 +41,11 @@ from flows.plan_recovery import Selection, plan_job, plan_window, window
 
 FLOW = "recover"
 # Without a password: the server refuses anything else before it is stored, where parameters are checked.
-_OPTION = r"(password=env:[A-Za-z_]\w*|(unix_socket|read_default_file|ssl_\w+|connect_timeout|read_timeout)=[^&@#]*)"
-_DSN = rf"(mysql|mariadb)://([^:@/?#]*@)?[^@?#]*(\?{_OPTION}(&{_OPTION})*)?"
+_OPTION = (
+    r"(password=env:[A-Za-z_]\w*"
+    r"|(unix_socket|read_default_file|ssl_\w+|connect_timeout|read_timeout|host|hostaddr|port|passfile|service|sslmode|sslrootcert|sslcert|sslkey|sslcrl)=[^&@#]*)"
+)
+_DSN = rf"(mysql|mariadb|postgresql|postgres)://([^:@/?#]*@)?[^@?#]*(\?{_OPTION}(&{_OPTION})*)?"
 TARGET = rf"^(block:[a-z0-9-]+|env:[A-Za-z_]\w*|{_DSN})$"
 
 
@@ -63,7 +66,10 @@ class ReplayOptions(BaseModel):
     guard_ignore: list[str] = Field([], title="Columns to overlook", description="Whose value does not matter: what a trigger sets")
     accept_drift: list[str] = Field([], title="Changed columns to accept", description="Missing or of another type in the target")
     triggers: str = Field(
-        "refuse", title="Triggers", pattern=r"^(refuse|allow|set:@\w+=.*)$", description="refuse, allow, or set:@variable=1"
+        "refuse",
+        title="Triggers",
+        pattern=r"^(refuse|allow|set:(@\w+|[\w.]+)=.*)$",
+        description="refuse, allow, set:@variable=1; PostgreSQL: set:setting=1",
     )
 
 
@@ -79,7 +85,7 @@ def recover(
     logs: list[str] = [],  # noqa: B006 - never changed
     source: Annotated[str, Field(max_length=200)] = "",
     out: str = "",
-    driver: Literal["mysql"] = "mysql",
+    driver: Literal["mysql", "pg"] = "mysql",
     selection: Selection = Selection(),  # noqa: B008 - never changed
     schema_url: str = "",
     storage_options: tuple[str, ...] = (),
@@ -94,12 +100,13 @@ def recover(
     and asks for the plan id and a name. Cancelling the run during the replay stops it after the batch in flight.
 
     Args:
-        target: Where it is undone. block:NAME of a Database target, env:NAME of the worker, or a DSN without a password: mysql://user@host/shop.
+        target: Where it is undone. block:NAME of a Database target, env:NAME of the worker, or a DSN without a password: mysql://user@host/shop,
+            postgresql://user@host/shop.
         plan: Folder of a plan that is there already, at any URL. Empty to make one.
         logs: Where the log lies: for a plan to be made, and to look for later changes before it is replayed.
         source: Name of whose log it is.
         out: Folder that holds the plans, for a plan to be made.
-        driver: What wrote the log. mysql stands for MariaDB too.
+        driver: What wrote the log. mysql stands for MariaDB too, pg for PostgreSQL.
         selection: What is to be undone, for a plan to be made; everything when empty.
         schema_url: File of CREATE TABLE statements, where the log does not name columns. A DSN only as env:VARIABLE.
         storage_options: For the stores, NAME=VALUE; a secret only as NAME=env:VARIABLE, which is looked up where the run runs.

@@ -22,6 +22,7 @@ ORDER = (
     ("row_filters",),
     ("selection",),
     ("backend",),
+    ("effects",),
     ("mysql", "postgres", "redis"),
     ("recovery",),
     ("part", "processes", "survey", "touches"),
@@ -50,6 +51,7 @@ DOORS: Mapping[str, tuple[str, ...]] = {
     "prefect_dask": ("runners",),
     "prefect_ray": ("runners",),
     "fsspec": ("storage",),
+    "psycopg": ("postgres.connection", "postgres.session"),
     "pymysql": ("mysql.catalog", "mysql.target"),
 }
 # A log format is bytes in, events out: of its folder, these alone may read storage.
@@ -175,7 +177,7 @@ def test_contract_allows(project: Path, file: str, source: str) -> None:
 
 
 @pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.cli"])
-@pytest.mark.parametrize("heavy", ["prefect", "fsspec", "pymysql", "sqlglot"])
+@pytest.mark.parametrize("heavy", ["prefect", "fsspec", "psycopg", "pymysql", "sqlglot"])
 def test_command_line_starts_light(module: str, heavy: str) -> None:
     """Importing the package or its command line loads nothing that takes long; what needs it imports it then."""
     if not (ROOT / module.replace(".", "/")).with_suffix(".py").exists() and module != PACKAGE:

@@ -14,15 +14,23 @@ selection       what the decoder asks of a selection            no I/O
 events          the events of a log, judged and counted         no I/O
 decoder         log files to events
 sql             changes as text for psql                        no I/O
+connection      a server, reached by a DSN
+value_forms     values in the form a target shows them          no I/O
+target          a server that plans are replayed on; target_checks, target_rows, target_writes are parts of it
 """
 
 from __future__ import annotations
 
-from dblog_tasks.backend import OpenOptions
+from typing import TYPE_CHECKING
+
+from dblog_tasks.backend import OpenOptions, TargetOptions
 from dblog_tasks.event import Position
 from dblog_tasks.postgres.decoder import PostgresDecoder
 from dblog_tasks.postgres.events import PostgresEvent
 from dblog_tasks.postgres.place import DRIVER, position_key
+
+if TYPE_CHECKING:
+    from dblog_tasks.postgres.target import PostgresTarget
 
 __all__ = ["PostgresBackend", "PostgresEvent", "backend"]
 
@@ -39,6 +47,12 @@ class PostgresBackend:
     def position_key(self, position: Position) -> tuple[int, tuple[str | int, ...], int, int]:
         """Return the sort key of a position."""
         return position_key(position)
+
+    def target(self, options: TargetOptions) -> PostgresTarget:
+        """Return the server, connected. Raises InvalidInput for the DSN, TargetBusy when it cannot be reached."""
+        from dblog_tasks.postgres.target import PostgresTarget  # noqa: PLC0415 - psycopg is an extra
+
+        return PostgresTarget(options)
 
 
 backend = PostgresBackend()

@@ -35,12 +35,12 @@ def asking(dsn: str, password: str | None = None) -> Iterator[Ask]:
         import psycopg  # noqa: PLC0415 - an extra
     except ImportError:
         raise InvalidInput("a live PostgreSQL server needs the package psycopg", hint="pip install 'dblog-tasks[pg]'") from None
-    url, secret = _opened(dsn, password)
+    url, secret = opened(dsn, password)
     options: dict[str, Any] = {"password": secret} if secret else {}
     try:
         connection = psycopg.connect(url, autocommit=True, application_name="dblog", **options)
     except psycopg.Error as error:
-        raise StorageError(f"cannot connect: {_words(error, secret)}", where=shown(dsn)) from None
+        raise StorageError(f"cannot connect: {words_of(error, secret)}", where=shown(dsn)) from None
     with connection:
         connection.execute("SET default_transaction_read_only = on")
 
@@ -49,14 +49,14 @@ def asking(dsn: str, password: str | None = None) -> Iterator[Ask]:
                 rows = connection.execute(query).fetchall()
                 return [tuple(None if value is None else str(value) for value in row) for row in rows]
             except psycopg.OperationalError as error:
-                raise StorageError(f"the server cannot be asked: {_words(error, secret)}", where=shown(dsn)) from None
+                raise StorageError(f"the server cannot be asked: {words_of(error, secret)}", where=shown(dsn)) from None
             except psycopg.Error as error:
-                raise TargetError(f"the server says: {_words(error, secret)}", where=shown(dsn)) from None
+                raise TargetError(f"the server says: {words_of(error, secret)}", where=shown(dsn)) from None
 
         yield ask
 
 
-def _opened(dsn: str, password: str | None) -> tuple[str, str]:
+def opened(dsn: str, password: str | None) -> tuple[str, str]:
     """Return the DSN as libpq reads it, and the password; empty: libpq looks for one. Raises InvalidInput."""
     try:
         parts = urlsplit(dsn)
@@ -84,6 +84,7 @@ def shown(dsn: str) -> str:
     return urlunsplit(urlsplit(dsn)._replace(query="", fragment=""))
 
 
-def _words(error: Exception, secret: str) -> str:
+def words_of(error: Exception, secret: str) -> str:
+    """Return what an error says, in one line and without the password."""
     words = " ".join(str(error).split())
     return words.replace(secret, "***") if secret else words

@@ -70,6 +70,8 @@ def test_form_of_recover_explains_every_parameter() -> None:
         ("mysql://undo@db1:3306/shop", True),
         ("mysql://undo@db1/shop?unix_socket=%2Frun%2Fs&password=env:NAME", True),
         ("mysql://undo@db1/shop?ssl_ca=/ca.pem&ssl_verify_identity=1", True),
+        ("postgresql://undo@db1/shop?host=/run/postgresql&sslmode=verify-full", True),
+        ("postgresql://undo@db1/shop?sslpassword=secret", False),
         ("mysql://undo:secret@db1/shop", False),
         ("mysql://undo@db1/shop?password=secret", False),
         ("mysql://undo@db1/shop?ssl_ca=/ca.pem&password=secret", False),

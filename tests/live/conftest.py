@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.live.postgres_scenes import MakePostgresScene, PostgresScene
 from tests.live.scenes import MakeScene, Scene
 from tests.live.servers import (
     MARIADB_PROGRAMS,
@@ -88,3 +89,17 @@ def postgres() -> Iterator[Postgres]:
     require(POSTGRES_PROGRAMS)
     with postgres_server(os.environ.get("DBLOG_POSTGRES", "")) as server:
         yield server
+
+
+@pytest.fixture
+def postgres_scene(postgres: Postgres, tmp_path: Path) -> Iterator[MakePostgresScene]:
+    """`postgres_scene(tables)` makes a database of these tables on the shared server; it is dropped afterwards."""
+    made: list[PostgresScene] = []
+
+    def make(tables: str) -> PostgresScene:
+        made.append(PostgresScene(postgres, tmp_path, tables))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.drop()

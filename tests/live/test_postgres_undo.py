@@ -8,39 +8,11 @@ import pytest
 
 from dblog_tasks import cli
 from dblog_tasks.ledger import ROLLED_BACK
-from dblog_tasks.postgres.names import quoted
-from dblog_tasks.postgres.sql import literal
 from dblog_tasks.postgres.wal2json import LOST
 from tests.conftest import Unpack
+from tests.live.postgres_scenes import SHOP, SHOP_TABLES, WORK, dumped, load
 from tests.live.servers import Postgres
 from tests.postgres_fixtures import REPRESENTATIVE, SCENARIOS, WHOLE_ROWS, TableName, identities, omitted_tables, plan, states
-
-
-def title(table: TableName) -> str:
-    """The table's name for SQL."""
-    return ".".join(map(quoted, table))
-
-
-def load(server: Postgres, database: str, folder: Path, when: str) -> None:
-    """Make a database of the scenario's schema and rows."""
-    server.make(database)
-    server.sql((folder / "schema.sql").read_text(), database)
-    # PostgreSQL 18 refuses updates of a published table whose computed columns are not published
-    script = ["DROP PUBLICATION IF EXISTS pub;", "SET session_replication_role = replica;"]
-    for table, rows in states(folder, when).items():
-        columns = (
-            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns FROM pg_attribute "
-            f"WHERE attrelid = {literal(title(table))}::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' \\gset"
-        )
-        script += [columns, f"CREATE TEMP TABLE loaded AS SELECT * FROM {title(table)} WITH NO DATA;", "COPY loaded FROM STDIN;"]
-        script += [rows.decode() + "\\.", f"INSERT INTO {title(table)} (:columns) OVERRIDING SYSTEM VALUE SELECT :columns FROM loaded;"]
-        script += ["DROP TABLE loaded;"]
-    server.sql("\n".join(script) + "\n", database)
-
-
-def dumped(server: Postgres, database: str, table: TableName) -> list[str]:
-    """The rows of a table, computed columns among them, in some order that is always the same."""
-    return sorted(server.sql(f"SET TimeZone = 'UTC'; COPY (SELECT * FROM {title(table)}) TO STDOUT", database).splitlines())
 
 
 @pytest.mark.skipif(not SCENARIOS, reason="no such fixtures (DBLOG_FIXTURES names their folder)")
@@ -74,42 +46,6 @@ def test_every_log_gives_back_what_there_was_before(
                 assert sorted(expected.decode().splitlines()) == dumped(postgres, "undone", table), (log.name, table)
         reasons = {line["reason"] for line in first.omitted() if line["table"] in {".".join(table) for table in whole}}
         assert {LOST.reason} >= reasons, log.name
-
-
-SHOP = """
-CREATE TABLE parent (id int PRIMARY KEY, v text, at timestamptz, f real, n numeric, b bytea, j json, d char(5));
-CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE);
-CREATE TABLE keyless (a int, b text);
-CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, w int, area int GENERATED ALWAYS AS (w * 2) STORED);
-CREATE TABLE part (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
-CREATE TABLE part1 PARTITION OF part FOR VALUES IN (1);
-CREATE TABLE part2 (v text, id int NOT NULL, k int NOT NULL);
-ALTER TABLE part ATTACH PARTITION part2 FOR VALUES IN (2);
-DO $$ DECLARE t text; BEGIN
-  FOREACH t IN ARRAY ARRAY['parent', 'child', 'keyless', 'always', 'part1', 'part2'] LOOP
-    EXECUTE format('ALTER TABLE %I REPLICA IDENTITY FULL', t);
-  END LOOP;
-END $$;
-INSERT INTO parent SELECT g, 'p' || g, '2024-01-01'::timestamptz + g * interval '1 day', 0.1 * g, NULL, '\\x00ff', '{"a" : 1}', 'ab'
-  FROM generate_series(1, 5) g;
-INSERT INTO child SELECT g, 1 + g % 5 FROM generate_series(1, 10) g;
-INSERT INTO keyless VALUES (1, 'x'), (1, 'x'), (2, NULL);
-INSERT INTO always (w) VALUES (1), (2), (3);
-INSERT INTO part VALUES (1, 1, 'a'), (2, 2, 'b');
-"""
-WORK = """
-BEGIN; DELETE FROM parent WHERE id = 1; UPDATE parent SET id = 20, f = 'NaN', n = 1.10, j = NULL WHERE id = 2; COMMIT;
-BEGIN; UPDATE keyless SET b = 'y' WHERE ctid IN (SELECT min(ctid) FROM keyless); DELETE FROM keyless WHERE a = 2;
-  INSERT INTO keyless VALUES (NULL, ''); COMMIT;
-BEGIN; DELETE FROM always WHERE id = 2; UPDATE always SET w = 30 WHERE id = 3; INSERT INTO always (w) VALUES (4); COMMIT;
-BEGIN; UPDATE part SET k = 2 WHERE id = 1; UPDATE part SET k = 1, v = 'c' WHERE id = 2; COMMIT;
-BEGIN; UPDATE parent SET at = at + interval '1 microsecond', d = 'x', b = '' WHERE id = 3;
-  SAVEPOINT s; DELETE FROM child; ROLLBACK TO s; COMMIT;
-BEGIN; INSERT INTO always (w) SELECT g FROM generate_series(10, 2000) g;
-  SAVEPOINT s; INSERT INTO always (w) SELECT g FROM generate_series(3000, 5000) g; ROLLBACK TO s;
-  UPDATE always SET w = w + 1 WHERE w > 1900; COMMIT;
-"""
-SHOP_TABLES = [("public", name) for name in ("parent", "child", "keyless", "always", "part1", "part2")]
 
 
 @pytest.fixture
