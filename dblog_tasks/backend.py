@@ -229,17 +229,17 @@ class BoundTable:
     warnings: tuple[str, ...] = ()
     name: str = field(init=False)  # `schema.table`
     key_of: Callable[[Row], Row] = field(init=False, repr=False)  # what tells a row from all others
-    _straight: bool = field(init=False, repr=False)  # the plan's columns are the target's, in order
+    straight: bool = field(init=False, repr=False)  # the plan's columns are the target's, in order
 
     def __post_init__(self) -> None:
         """Prepare what is asked of every row."""
         object.__setattr__(self, "name", f"{self.live.schema}.{self.live.name}")
         object.__setattr__(self, "key_of", _picker(self.key or self.compared))
-        object.__setattr__(self, "_straight", self.places == tuple(range(len(self.live.columns))) and not self.readings)
+        object.__setattr__(self, "straight", self.places == tuple(range(len(self.live.columns))) and not self.readings)
 
     def row(self, values: Row | None) -> Row | None:
         """Return a row of the plan in the order of the target's columns."""
-        if values is None or self._straight:
+        if values is None or self.straight:
             return values
         row: list[Any] = [UNKNOWN] * len(self.live.columns)
         for place, value in zip(self.places, values, strict=True):

@@ -33,12 +33,12 @@ def batches(plan: Plan, tables: Mapping[Any, BoundTable], done: int, size: int) 
     rows = 0
     last: object = None
     met: object = None
-    for number, step in steps_from(plan, done):
-        if step.changes.table is not met:  # a table is found by its value, which takes a while
-            met = step.changes.table
+    for number, (position, of, changes) in steps_from(plan, done):
+        if changes.table is not met:  # a table is found by its value, which takes a while
+            met = changes.table
             table = tables[met]
-        planned = [planned_row(number, step.position, table, now, then) for now, then in step.changes.rows]
-        transaction = number if step.transaction is None else step.transaction
+        planned = [planned_row(number, position, table, now, then) for now, then in changes.rows]
+        transaction = number if of is None else of
         if part and (transaction != last or rows + len(planned) > size):
             ended = transaction != last
             if ended:

@@ -30,7 +30,7 @@ the log's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import marshal
 import sqlite3
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -43,6 +43,7 @@ APPLIES, ALREADY, CONFLICT, SKIPPED, FORCED = "applies", "already applied", "con
 GONE, CHANGED, REUSED, REFERRED = "row gone", "column changed", "key reused", "referred to by other rows"
 POISONED = "a newer step of this row was left out"
 KEPT_MAX = 200_000  # rows kept in memory; more are kept in a file
+MARKS = 1 << 25  # bits, 4 MB
 
 Spot: TypeAlias = tuple[str, Row]  # a table's name and a key in it
 
@@ -58,15 +59,19 @@ class PlannedRow(NamedTuple):
     spots: tuple[Spot, ...]  # by the key it has now, by the one it gets where that is another
 
 
+_tuple: Callable[..., Any] = tuple.__new__  # makes a named tuple without looking at names: a million times
+
+
 def planned_row(step: int, position: str, table: BoundTable, now: Row | None, then: Row | None) -> PlannedRow:
     """Return a row of a step with its places."""
-    now, then = table.row(now), table.row(then)
-    if now is None or then is None:
-        row = then if now is None else now
-        assert row is not None  # noqa: S101 - a step has a row before or after
-        return PlannedRow(step, position, table, now, then, ((table.name, table.key_of(row)),))
-    old, new = table.key_of(now), table.key_of(then)
-    return PlannedRow(step, position, table, now, then, ((table.name, old),) if old == new else ((table.name, old), (table.name, new)))
+    if not table.straight:
+        now, then = table.row(now), table.row(then)
+    spot = table.name, table.key_of(then if now is None else now)  # type: ignore[arg-type]  # a step has a row before or after
+    spots: tuple[Spot, ...] = (spot,)
+    if now is not None and then is not None and (new := table.key_of(then)) != spot[1]:
+        spots = spot, (table.name, new)
+    row: PlannedRow = _tuple(PlannedRow, (step, position, table, now, then, spots))
+    return row
 
 
 def parents_last(
@@ -141,51 +146,55 @@ class States(Protocol):
     def __setitem__(self, spot: Spot, state: Any) -> None: ...
 
 
-class KeptStates(MutableMapping[Spot, Any]):
-    """Rows by table and key: in memory, and beyond `KEPT_MAX` in a temporary file."""
+class KeptStates(dict[Spot, Any]):
+    """Rows by table and key: in memory; those that `spill` finds to be more than `KEPT_MAX` are in a temporary file."""
 
     def __init__(self) -> None:
-        self._kept: dict[Spot, Any] = {}
+        super().__init__()
         self._file: sqlite3.Connection | None = None
+        self._marks = bytearray()  # a bit by the hash of each key in the file: most that are not there are not looked for
 
-    def __getitem__(self, spot: Spot) -> Any:
-        if spot in self._kept or self._file is None:
-            return self._kept[spot]
-        found = self._file.execute("SELECT state FROM states WHERE spot = ?", (marshal.dumps(spot, 2),)).fetchone()
+    def __missing__(self, spot: Spot) -> Any:
+        found = self._stored(spot)
         if found is None:
             raise KeyError(spot)
-        return marshal.loads(found[0])  # noqa: S302 - our own, of this process
+        return marshal.loads(found)  # noqa: S302 - our own, of this process
 
-    def __setitem__(self, spot: Spot, state: Any) -> None:
-        self._kept[spot] = state
-        if len(self._kept) > KEPT_MAX:
-            self._spill()
+    def __contains__(self, spot: object) -> bool:
+        return dict.__contains__(self, spot) or (self._file is not None and self._stored(spot) is not None)
 
-    def __contains__(self, spot: Any) -> bool:
-        if spot in self._kept or self._file is None:
-            return spot in self._kept
-        return self._file.execute("SELECT 1 FROM states WHERE spot = ?", (marshal.dumps(spot, 2),)).fetchone() is not None
+    def get(self, spot: Spot, default: Any = None) -> Any:
+        """Return a state, the default where there is none."""
+        try:
+            return self[spot]
+        except KeyError:
+            return default
 
-    def __delitem__(self, spot: Spot) -> None:
-        raise NotImplementedError
+    def _stored(self, spot: Any) -> bytes | None:
+        place = hash(spot) & MARKS - 1
+        if self._file is None or not self._marks[place >> 3] & 1 << (place & 7):
+            return None
+        found = self._file.execute("SELECT state FROM states WHERE spot = ?", (marshal.dumps(spot, 2),)).fetchone()
+        return None if found is None else bytes(found[0])
 
-    def __iter__(self) -> Iterator[Spot]:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def _spill(self) -> None:
+    def spill(self) -> None:
+        """Move what is in memory to the file where it is too much."""
+        if len(self) <= KEPT_MAX:
+            return
         if self._file is None:
             self._file = sqlite3.connect("", isolation_level=None)
             self._file.executescript(
                 "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; CREATE TABLE states (spot BLOB PRIMARY KEY, state BLOB) WITHOUT ROWID;"
             )
-        rows = ((marshal.dumps(spot, 2), marshal.dumps(state, 2)) for spot, state in self._kept.items())
+            self._marks = bytearray(MARKS >> 3)
+        for spot in self:
+            place = hash(spot) & MARKS - 1
+            self._marks[place >> 3] |= 1 << (place & 7)
+        rows = ((marshal.dumps(spot, 2), marshal.dumps(state, 2)) for spot, state in self.items())
         self._file.execute("BEGIN")
         self._file.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", rows)
         self._file.execute("COMMIT")
-        self._kept.clear()
+        self.clear()
 
     def close(self) -> None:
         """Remove the file."""
@@ -221,12 +230,19 @@ class Judge:
                 self.poisoned.update(planned.spots)
                 yield Verdict(planned, SKIPPED, POISONED)
                 continue
-            found = states[planned.spots[0]]
+            _, _, table, now, then, spots = planned
+            found = states[spots[0]]
+            plain = found == now and len(spots) == 1 and table.key and not table.exact
+            if plain and not self.ahead and at not in children and at not in refused:
+                states[spots[0]] = then
+                self.effects.append(_tuple(Effect, (table, found, then, at)))
+                yield _tuple(Verdict, (planned, APPLIES, "", (), found, ()))
+                continue
             effect: Effect | None
-            if found is not None and found == planned.now and not planned.table.exact and len(planned.spots) == 1 and planned.table.key:
-                verdict, effect = Verdict(planned, APPLIES, found=found), Effect(planned.table, found, planned.then, at)
+            if plain:
+                verdict, effect = Verdict(planned, APPLIES, found=found), Effect(table, found, then, at)
             else:
-                verdict, effect = (_keyed if planned.table.key else _counted)(planned, states)
+                verdict, effect = (_keyed if table.key else _counted)(planned, states)
             overtaken = self._overtaken(planned) if self.ahead else ()
             if overtaken and self._policy != FORCE:
                 verdict, effect = Verdict(planned, CONFLICT, CHANGED, _names(planned.table, overtaken), states[planned.spots[0]]), None

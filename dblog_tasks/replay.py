@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 import gc
+from itertools import chain, groupby
+from operator import attrgetter
 import os
 import signal
 from threading import Event as CancelEvent
@@ -49,6 +51,7 @@ from dblog_tasks.targets import read_spots, resolve, spots_json
 from dblog_tasks.tries import give_way, patiently
 
 __all__ = ["ReplayProgress", "ReplayReport", "ReplayRequest", "replay"]
+_TABLE_OF, _SPOTS_OF = attrgetter("table"), attrgetter("spots")
 KILL_AT = "DBLOG_KILL_AT"  # `7`: the process kills itself at its seventh read, write or commit; `commit:2`: at the second commit
 Outcomes: TypeAlias = Callable[[Verdict], None]
 
@@ -216,6 +219,7 @@ class _Replay:
                     if self._outcomes:
                         self._outcomes(verdict)
                     self._count(verdict)
+                states.spill()
                 self._tell(batch.after, checking=True)
         finally:
             self._target.rollback()
@@ -235,18 +239,18 @@ class _Replay:
     def _read(self, rows: Sequence[PlannedRow], states: Any) -> None:
         """Read the rows as they are that are not known yet."""
         wanted: dict[BoundTable, dict[Spot, None]] = {}
-        for row in rows:
-            spots = wanted.setdefault(row.table, {})
-            for spot in row.spots:
-                spots[spot] = None
+        for table, some in groupby(rows, key=_TABLE_OF):
+            wanted.setdefault(table, {}).update(dict.fromkeys(chain.from_iterable(map(_SPOTS_OF, some))))
         for table, spots in wanted.items():
-            unknown = [key for spot in spots if spot not in states for key in spot[1:]]
+            unknown = [spot[1] for spot in spots if spot not in states]
             if unknown:
+                name, key_of = table.name, table.key_of
                 found: Mapping[Row, Any] = (self._target.rows if table.key else self._target.counts)(table, unknown)
                 for key, state in found.items():
-                    own = (table.name, table.key_of(state)) if table.key and state is not None else None
-                    # a row that the database takes for this key's may be known by its own, and have gone since
-                    states[table.name, key] = states[own] if own is not None and own[1] != key and own in states else state
+                    if state is None or not table.key or (own := key_of(state)) == key:
+                        states[name, key] = state
+                    else:  # a row that the database takes for this key's may be known by its own, and have gone since
+                        states[name, key] = states.get((name, own), state)
 
     def _children(self, rows: Sequence[PlannedRow]) -> dict[int, Any]:
         """Return the rows elsewhere that refer to what a row would no longer hold, by the row's place."""

@@ -113,6 +113,7 @@ class _Verification:
         try:
             for table, pairs in self._looks():
                 self._look(table, pairs)
+                self._decided.spill()
                 done += len(pairs)
                 if progress:
                     progress(done, total)

@@ -174,6 +174,7 @@ def test_states_beyond_memory_are_found_again(monkeypatch: pytest.MonkeyPatch) -
     states = KeptStates()
     for number in range(100):
         states["s.t", (number % 40, b"k")] = (number, None, 1.5, "é", b"\0", ...)
+        states.spill()
 
     assert [(80 + at if at < 20 else 40 + at) for at in range(40)] == [states["s.t", (at, b"k")][0] for at in range(40)]
     assert ("s.t", (41, b"k")) not in states

@@ -24,17 +24,19 @@ from typing import Any
 import orjson
 import pymysql
 from pymysql.constants import CLIENT
+from pymysql.protocol import MysqlPacket
 
 from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Child, Effect, Load, TargetOptions
 from dblog_tasks.errors import DblogError, InvalidInput, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import JsonObject, Row, RowPair, Table
 from dblog_tasks.mysql import target_checks as checks
+from dblog_tasks.mysql.answer import Answer, read_rows
 from dblog_tasks.mysql.catalog import connect
 from dblog_tasks.mysql.literals import identifier, quote
 from dblog_tasks.mysql.row_comparison import row_reader
 from dblog_tasks.mysql.selection import REPLAY_TABLE
 from dblog_tasks.mysql.target_checks import Name, Reference, Rights
-from dblog_tasks.mysql.target_rows import Answer, ChildReader, KeyCondition, RowReader, children_of, title
+from dblog_tasks.mysql.target_rows import ChildReader, KeyCondition, RowReader, children_of, title
 from dblog_tasks.mysql.target_writes import STRICT, BatchWriter
 
 CLAIM_SECONDS = 10  # how long another replay of the same plan is waited for: one that was killed is gone by then
@@ -89,7 +91,6 @@ class MySQLTarget:
     def __init__(self, options: TargetOptions) -> None:
         self._options = options
         self._connection: pymysql.Connection[Any] | None = None
-        self._cursor: pymysql.cursors.Cursor
         self._met, self._packet_max = 0, 1 << 30
         self._schema = options.progress_schema
         self._claimed = self._in_transaction = self._read_only = False
@@ -118,8 +119,7 @@ class MySQLTarget:
             )
         except StorageError as error:
             raise TargetBusy(error.what, where=error.where, hint=error.hint) from None
-        connection.decoders = {}  # every value as the server sends it: bytes
-        self._connection, self._cursor = connection, connection.cursor()
+        self._connection = connection
         for statement in _SESSION:
             self._query(statement)
         for statement in _SESSION_WISHES:
@@ -137,13 +137,21 @@ class MySQLTarget:
                 raise TargetError(
                     f"a statement of {len(statement)} characters is more than the server takes", hint="raise max_allowed_packet"
                 )
-            self._cursor.execute(statement)
-            self._met = self._cursor.rowcount
-            return self._cursor.fetchall()
-        except (pymysql.MySQLError, OSError, struct.error) as error:
+            return self._answer(self._connection, statement)
+        except (pymysql.MySQLError, OSError, struct.error, LookupError) as error:
             raise self._error(error) from None
         except UnicodeEncodeError as error:
             raise TargetError(f"a value is no text: {error.reason}") from None
+
+    def _answer(self, connection: Any, statement: str) -> Answer:
+        self._met = connection.query(statement, unbuffered=True)
+        result = connection._result  # noqa: SLF001 - the rows are read in its place
+        if not result.unbuffered_active:
+            return ()
+        result.unbuffered_active = False  # whatever happens now: nobody is to read what is left
+        rows = read_rows(connection._rfile.read, result.field_count, connection._next_seq_id, _refuse)  # noqa: SLF001
+        self._met = len(rows)
+        return rows
 
     def _run(self, statement: str) -> int:
         self._options.passing("write")
@@ -154,7 +162,7 @@ class MySQLTarget:
         return [tuple(None if value is None else value.decode(errors="replace") for value in row) for row in self._query(statement)]
 
     def _error(self, error: Exception) -> TargetError:
-        number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        number = error.args[0] if isinstance(error, pymysql.MySQLError) and error.args and isinstance(error.args[0], int) else 0
         text = error.args[-1] if error.args else type(error).__name__
         said = f"the server says: {text} ({number})" if number else f"the connection to the server is lost: {text or type(error).__name__}"
         if number in REFUSALS:
@@ -410,6 +418,10 @@ class MySQLTarget:
         if connection is not None:
             with suppress(Exception):
                 connection.close()
+
+
+def _refuse(packet: bytes) -> None:
+    MysqlPacket(packet, "utf8").raise_for_error()
 
 
 def _depth(name: Name, parents: Mapping[Name, AbstractSet[Name]], above: frozenset[Name]) -> int | None:
