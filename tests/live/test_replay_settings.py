@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,42 @@ def test_a_step_that_is_more_than_a_transaction_may_have_is_an_error(scene: Make
     with pytest.raises(TargetError, match="max_binlog_cache_size"):
         shop.replay()
     assert damaged == shop.dump()
+
+
+def test_who_may_not_make_the_table_of_notes_is_told_how_it_is_made(scene: MakeScene) -> None:
+    """The statement that is printed makes it, and then the replay needs no such right."""
+    shop = scene(ITEMS)
+    shop.damage("UPDATE t SET a=0 WHERE id<3")
+    rights = f"SELECT, INSERT, UPDATE, DELETE, TRIGGER ON {shop.name}.*"
+    shop.server.sql(
+        f"CREATE OR REPLACE USER lesser@localhost; GRANT {rights} TO lesser@localhost; GRANT PROCESS ON *.* TO lesser@localhost"
+    )
+    with pytest.raises(TargetRefused, match="cannot be made") as refused:
+        shop.replay(user="lesser")
+    shop.sql(refused.value.hint.removeprefix("have it made: "))
+
+    assert "done" == shop.replay(user="lesser").outcome
+    assert shop.before == shop.dump()
+
+
+def test_a_server_at_work_holds_the_replay(scene: MakeScene) -> None:
+    """More sessions at work than `--max-running`: what is committed stays, the same command goes on later."""
+    shop = scene(ITEMS)
+    shop.damage("UPDATE t SET a=0 WHERE id<3")
+    report = shop.replay(max_running=1)
+    assert ("done", 0) == (report.outcome, report.exit_code)
+    report = replay(ReplayRequest(report.inverse, shop.dsn(), approve=report.inverse_id))
+
+    with closing(shop.session()) as busy, ThreadPoolExecutor(1) as pool, busy.cursor() as cursor:
+        sleeping = pool.submit(cursor.execute, "SELECT SLEEP(600)")
+        while not shop.server.sql("SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO='SELECT SLEEP(600)'"):
+            assert not sleeping.done()
+        held = shop.replay(max_running=1)
+        shop.server.sql(f"KILL QUERY {busy.thread_id()}")
+        sleeping.exception()
+    assert ("held: the server is too busy", 4, 0) == (held.outcome, held.exit_code, held.steps)
+    assert "done" == shop.replay(max_running=1).outcome
+    assert shop.before == shop.dump()
 
 
 # ---- the log since the plan was made
