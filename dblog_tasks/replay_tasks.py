@@ -37,6 +37,7 @@ from prefect.runtime import flow_run
 from dblog_tasks import plan as plans
 from dblog_tasks.approval import Answer, Look
 from dblog_tasks.blocks import BLOCK, database_target
+from dblog_tasks.dashboards import show_runs
 from dblog_tasks.event import JsonObject
 from dblog_tasks.judging import ALREADY, APPLIES, CONFLICT, FORCED, SKIPPED
 from dblog_tasks.markdown import cell, code, table as markdown_table
@@ -284,7 +285,7 @@ VERIFIED = {EQUAL: "rows are as wanted", DIFFERING: "differ", MISSING: "are miss
 
 
 @task(name="report", **_RETRIED)
-def show_report(job: ReplayJob, name: str, why: str, replayed: JsonObject, verified: JsonObject | None) -> None:
+def show_report(job: ReplayJob, plan: str, name: str, why: str, replayed: JsonObject, verified: JsonObject | None) -> None:
     """Make the report of a replay: how it ended, what was done and found, and where plan and inverse plan are."""
     lines = [
         f"# {cell(name)}",
@@ -298,6 +299,7 @@ def show_report(job: ReplayJob, name: str, why: str, replayed: JsonObject, verif
     ]
     text = "\n\n".join(line for line in lines if line)
     create_markdown_artifact(text, key=artifact_key("replay-report", job.source), description=f"{name}: {why}")
+    show_runs(artifact_key("runs", job.source), plan)
 
 
 def _taken_back(job: ReplayJob, replayed: JsonObject) -> str:

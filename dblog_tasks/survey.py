@@ -209,7 +209,7 @@ class _Counts:
         self._last: Event | None = None
         self._span: tuple[datetime, datetime] | None = None
         self._tallies: dict[_Key, _Tally] = {}
-        self._timeline = _Timeline()
+        self._timeline = Timeline()
         self._transactions = _Transactions()
         self._obstacles: dict[str, tuple[Obstacle, Counter[str]]] = {}
         self._statements: dict[str, list[Statement]] = {}
@@ -313,7 +313,7 @@ def _tally(tallies: dict[_Key, _Tally], key: _Key, most: int) -> _Tally:
     return tallies.setdefault(key, _Tally())
 
 
-def _changes(tallies: dict[_Key, _Tally], timeline: _Timeline | None = None) -> tuple[Changes, ...]:
+def _changes(tallies: dict[_Key, _Tally], timeline: Timeline | None = None) -> tuple[Changes, ...]:
     ordered = sorted(tallies.items(), key=lambda found: (-found[1].rows, found[0]))
     return tuple(
         Changes(*key, tally.rows, tally.unread, tally.events, tally.size, timeline.over_time(key) if timeline else ())
@@ -321,7 +321,7 @@ def _changes(tallies: dict[_Key, _Tally], timeline: _Timeline | None = None) -> 
     )
 
 
-class _Timeline:
+class Timeline:
     """Rows by key in buckets of one width, which grows with the span of time."""
 
     def __init__(self) -> None:

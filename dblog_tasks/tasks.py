@@ -51,10 +51,11 @@ from prefect.runtime import task_run
 from dblog_tasks import plan as plans, planning, storage
 from dblog_tasks.backend import default_registry
 from dblog_tasks.blocks import stored
-from dblog_tasks.dashboards import PlanProgress, ledger_table, radius
+from dblog_tasks.dashboards import PlanProgress, ledger_table, log_span, radius, show_coverage, show_runs
 from dblog_tasks.errors import DblogError, InvalidCheckpoint, InvalidInput, LogGap, MalformedPlan, StorageError
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Source
 from dblog_tasks.part import LogPart
+from dblog_tasks.picture import Span
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.runners import grouped, lost, started
@@ -178,7 +179,9 @@ def plan_log_group(job: PlanJob, group: Sequence[LogFile], ends: Sequence[LogFil
 @task(name="finish plan", **_RETRIED)
 def finish_plan(job: PlanJob, parts: Sequence[LogPart]) -> FinishedPlan:
     """Look for conflicts, write the manifest, and show the plan; it is the other run's plan when that was faster."""
-    return show_plan(planning.finish_plan(opened(job), parts))
+    plan = planning.finish_plan(opened(job), parts)
+    show_coverage(artifact_key("coverage", job.request.source), parts)
+    return show_plan(plan, span=log_span(parts))
 
 
 @task(name="follow finished plans", **_RETRIED)
@@ -309,12 +312,13 @@ def artifact_key(kind: str, source: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"dblog-{kind}-{source}".lower()).strip("-")
 
 
-def show_plan(plan: Plan, *, ready: bool = True) -> FinishedPlan:
-    """Make the artifacts of a plan and, when it is new, tell that it is `ready`; return its values."""
+def show_plan(plan: Plan, *, ready: bool = True, span: Span | None = None) -> FinishedPlan:
+    """Make the artifacts of a plan and, when it is new, tell that it is `ready`; return its values. `span` is of its log."""
     finished, source = FinishedPlan.of(plan), plan.manifest["source"]["name"]
-    create_markdown_artifact(radius(plan), key=artifact_key("radius", source), description=f"What plan {plan.id} undoes")
+    create_markdown_artifact(radius(plan, span), key=artifact_key("radius", source), description=f"What plan {plan.id} undoes")
     create_table_artifact(ledger_table(plan), key=artifact_key("ledger", source), description=f"What became of every event: plan {plan.id}")
     create_link_artifact(_link(plan.url), link_text=plan.url, key=artifact_key("plan", source), description=f"Plan {plan.id}")
+    show_runs(artifact_key("runs", source), plan.id)
     if ready:
         emit_event(
             PLAN_READY,

@@ -206,7 +206,7 @@ def _replay(job: ReplayJob, plan: FinishedPlan, answer: Answer, settings: Settin
     done = replayed["outcome"] == DONE and not stop.is_set()
     verified = tasks.retried(replay_tasks.verify_plan, settings)(job, replayed["conflicts"]) if done else None
     name, type_, why = _outcome(answer, replayed, verified, stopped=stop.is_set())
-    replay_tasks.show_report(job, name, why, replayed, verified)
+    replay_tasks.show_report(job, plan.id, name, why, replayed, verified)
     message = f"{why}: {replay_tasks.committed(replayed)}"
     return type_(name=name, message=message, data=_data(plan, answer, replayed, verified))
 

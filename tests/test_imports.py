@@ -29,7 +29,7 @@ ORDER = (
     ("conflicts",),
     ("plan", "missing"),
     ("request",),
-    ("planning", "report", "inspection", "judging", "inverse", "targets", "plan_contents", "markdown", "tries"),
+    ("planning", "report", "inspection", "judging", "picture", "inverse", "targets", "plan_contents", "markdown", "tries"),
     ("replay_request", "batches", "doctor"),
     ("rescan",),
     ("replay",),

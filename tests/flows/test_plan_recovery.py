@@ -318,14 +318,25 @@ def test_plan_is_shown_and_announced(log: GrowingLog, run: Run, monkeypatch: pyt
         artifact.key: artifact.type for artifact in found.values()
     }
     assert "| shop.orders | 0 | 1 | 0 | 0 |" in found[f"dblog-radius-{source}"].data
+    assert "data:image/svg+xml;base64," in found[f"dblog-radius-{source}"].data
     assert "balanced" in found[f"dblog-ledger-{source}"].data
+    assert "all that was asked for" in found[f"dblog-coverage-{source}"].data
+    assert f"plan-{source}" in found[f"dblog-runs-{source}"].data
+    assert "3 of 3 log files" in str(found[f"dblog-progress-{source}"].description)
     assert 100 == found[f"dblog-progress-{source}"].data
     assert [("dblog.plan.ready", f"dblog.source.{source}", state.result()["url"])] == [
         (event, details["resource"]["prefect.resource.id"], details["payload"]["plan"]) for event, details in events
     ]
 
 
-SHOWN = {"radius": "markdown", "ledger": "table", "plan": "markdown", "progress": "progress"}
+SHOWN = {
+    "radius": "markdown",
+    "ledger": "table",
+    "coverage": "table",
+    "plan": "markdown",
+    "runs": "markdown",
+    "progress": "progress",
+}
 
 
 def artifacts_of(state: Any) -> dict[str, Any]:
