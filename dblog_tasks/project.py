@@ -30,6 +30,9 @@ FILES = (
     "deployments/docker-job-template.json",
     "deployments/kubernetes-job-template.json",
     "deployments/serve.py",
+    "deployments/automations/behind.yaml",
+    "deployments/automations/notify.yaml",
+    "deployments/automations/recover-on-request.yaml",
 )
 
 

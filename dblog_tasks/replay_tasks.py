@@ -29,12 +29,11 @@ import orjson
 from prefect import get_client, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
-from dblog_tasks import plan as plans
+from dblog_tasks import plan as plans, runs
 from dblog_tasks.approval import Answer, Look
 from dblog_tasks.blocks import BLOCK, database_target
 from dblog_tasks.dashboards import show_runs
@@ -318,5 +317,4 @@ def tally(report: JsonObject) -> dict[str, int]:
 
 def tell(event: str, job: ReplayJob, payload: Mapping[str, Any]) -> None:
     """Emit an event of the source, for automations. Numbers and names only."""
-    resource = {"prefect.resource.id": f"dblog.source.{job.source}", "prefect.resource.name": job.source}
-    emit_event(event, resource=resource, payload={"plan": job.plan, "target": job.target, **payload})
+    runs.tell(event, job.source, {"plan": job.plan, "target": job.target, **payload})

@@ -44,7 +44,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.events import emit_event
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import task_run
 
@@ -59,13 +58,15 @@ from dblog_tasks.picture import Span
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest
 from dblog_tasks.runners import grouped, lost, started
+from dblog_tasks.runs import tell
 from dblog_tasks.settings import Settings, read_settings
 from dblog_tasks.storage import LogFile
 from dblog_tasks.storage.options import holds_secret
 
 CHECKPOINT_VERSION = 1
 ADVANCED, CAUGHT_UP, PLANNED = "Advanced", "CaughtUp", "Planned"
-PLAN_READY = "dblog.plan.ready"
+PLAN_READY, OMISSIONS, COVERAGE_GAP = "dblog.plan.ready", "dblog.plan.omissions", "dblog.coverage.gap"
+REASONS_TOLD = 20  # in an event, the most frequent ones
 _ENVIRONMENT = "env:"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
@@ -320,19 +321,17 @@ def show_plan(plan: Plan, *, ready: bool = True, span: Span | None = None) -> Fi
     create_link_artifact(_link(plan.url), link_text=plan.url, key=artifact_key("plan", source), description=f"Plan {plan.id}")
     show_runs(artifact_key("runs", source), plan.id)
     if ready:
-        emit_event(
-            PLAN_READY,
-            resource={"prefect.resource.id": f"dblog.source.{source}", "prefect.resource.name": source},
-            payload={
-                "plan": plan.url,
-                "id": plan.id,
-                "rows": finished.rows,
-                "omitted": finished.omitted,
-                "hard": finished.hard,
-                "soft": finished.soft,
-            },
-        )
+        numbers = {"rows": finished.rows, "omitted": finished.omitted, "hard": finished.hard, "soft": finished.soft}
+        tell(PLAN_READY, source, {"plan": plan.url, "id": plan.id, **numbers})
+        if finished.omitted:
+            tell(OMISSIONS, source, {"plan": plan.url, "id": plan.id, "reasons": dict(plan.ledger.omitted.most_common(REASONS_TOLD))})
     return finished
+
+
+def tell_gap(source: str, error: DblogError) -> None:
+    """Tell it when an error means that logs do not go on where the last plan ended; of other errors nothing is told."""
+    if isinstance(error, LogGap | InvalidCheckpoint):
+        tell(COVERAGE_GAP, source, {"what": error.what, "where": error.where})
 
 
 def _link(url: str) -> str:

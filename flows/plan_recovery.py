@@ -90,6 +90,7 @@ def plan_recovery(
             return _plan_window(job, start)
         return _advance(replace(job, request=replace(job.request, resume=True)), start, lost_is_none=on_missing_checkpoint == "earliest")
     except DblogError as error:
+        tasks.tell_gap(source, error)
         return Failed(message=str(error), data=error)
 
 

@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.logging.handlers import APILogHandler
 import pytest
 
-from dblog_tasks import planning, tasks
+from dblog_tasks import planning, runs, tasks
 from dblog_tasks.errors import DblogError, InvalidInput, LogGap, MalformedLog, StorageError
 from dblog_tasks.plan import Plan, check
 from dblog_tasks.planning import PlanRequest, make_plan
@@ -309,7 +309,7 @@ def test_store_that_comes_back_is_no_failure(log: GrowingLog, plans: Path, whole
 def test_plan_is_shown_and_announced(log: GrowingLog, run: Run, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """A run leaves the radius, the ledger, a link and its progress, and says that the plan is ready."""
     events = []
-    monkeypatch.setattr(tasks, "emit_event", lambda event, **details: events.append((event, details)))
+    monkeypatch.setattr(runs, "emit_event", lambda event, **details: events.append((event, details)))
     log.grow()
     state = run(selection={"where": "id = 150", "tables": ["orders"]})
     found = artifacts_of(state)
@@ -327,6 +327,34 @@ def test_plan_is_shown_and_announced(log: GrowingLog, run: Run, monkeypatch: pyt
     assert [("dblog.plan.ready", f"dblog.source.{source}", state.result()["url"])] == [
         (event, details["resource"]["prefect.resource.id"], details["payload"]["plan"]) for event, details in events
     ]
+
+
+def test_omissions_and_gaps_are_announced(log: GrowingLog, run: Run, monkeypatch: pytest.MonkeyPatch, corpus: Path) -> None:
+    """With their reasons and numbers; a file that is missing, so that the next plan cannot go on, is told as a gap."""
+    events = []
+    monkeypatch.setattr(runs, "emit_event", lambda event, **details: events.append((event, details["payload"])))
+    monkeypatch.setenv("DBLOG_RETRIES", "0")
+    log.grow()
+    run(logs=[str(corpus / "shop" / "nolog")], selection={"tables": ["shop.orders"]})
+    (log.folder / "shop.000002").unlink()
+    failed = run()
+
+    assert ["dblog.plan.ready", "dblog.plan.omissions", "dblog.coverage.gap"] == [event for event, _ in events]
+    assert {"the log has no column names"} == set(events[1][1]["reasons"])
+    assert "Failed" == failed.name
+    assert "gap in the log" in events[2][1]["what"]
+
+
+def test_an_event_that_cannot_be_sent_fails_no_run(log: GrowingLog, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a word in the log."""
+
+    def down(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the server is going down")
+
+    monkeypatch.setattr(runs, "emit_event", down)
+    log.grow()
+
+    assert "Advanced" == run().name
 
 
 SHOWN = {

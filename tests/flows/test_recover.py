@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION
 from prefect.states import AwaitingRetry, Cancelling
 import pytest
 
-from dblog_tasks import cli, replay_tasks
+from dblog_tasks import cli, replay_tasks, runs
 from dblog_tasks.blocks import DatabaseTarget
 from dblog_tasks.plan import read_plan
 from dblog_tasks.verify import verify
@@ -274,7 +274,7 @@ def test_process_told_to_end_lets_the_batch_end(shop: Shop, start: Start, monkey
 def test_events_tell_automations(shop: Shop, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ended how, of which plan, in numbers: nothing of a row."""
     told: list[tuple[str, Any]] = []
-    monkeypatch.setattr(replay_tasks, "emit_event", lambda event, **more: told.append((event, more)))
+    monkeypatch.setattr(runs, "emit_event", lambda event, **more: told.append((event, more)))
     shop.sql("UPDATE orders SET total = 7 WHERE id = 3")
     for on_conflict in ("stop", "skip"):
         run = start()
