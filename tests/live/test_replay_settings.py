@@ -238,10 +238,10 @@ def test_a_server_at_work_holds_the_replay(scene: MakeScene) -> None:
 
     with closing(shop.session()) as busy, ThreadPoolExecutor(1) as pool, busy.cursor() as cursor:
         sleeping = pool.submit(cursor.execute, "SELECT SLEEP(600)")
-        while not shop.server.sql("SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO='SELECT SLEEP(600)'"):
+        while not (number := shop.server.sql("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO='SELECT SLEEP(600)'").strip()):
             assert not sleeping.done()
         held = shop.replay(max_running=1)
-        shop.server.sql(f"KILL QUERY {busy.thread_id()}")
+        shop.server.sql(f"KILL QUERY {number}")
         sleeping.exception()
     assert ("held: the server is too busy", 4, 0) == (held.outcome, held.exit_code, held.steps)
     assert "done" == shop.replay(max_running=1).outcome
