@@ -70,3 +70,13 @@ def test_the_python_example_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     """Links to files of the checkout."""
     assert [] == [target for target in re.findall(r"\]\((?!http)([^)#]+)\)", README) if not (ROOT / target).exists()]
+
+
+def test_pictures_of_the_documents_are_there_and_small() -> None:
+    """Each that a page shows exists, each that exists is shown; a page of them loads fast."""
+    docs = ROOT / "docs"
+    shown = {name for page in docs.glob("*.md") for name in re.findall(r"\]\((pictures/[\w-]+\.png)\)", page.read_text())}
+    there = {f"pictures/{picture.name}": picture.stat().st_size for picture in (docs / "pictures").iterdir()}
+
+    assert shown == there.keys()
+    assert max(there.values()) < 150_000

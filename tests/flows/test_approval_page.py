@@ -9,13 +9,14 @@ import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 import pytest
 
+from dblog_tasks import picture
 from tests.flows.browser import PROGRAMS, chromium, prefect, prefect_server, prefect_worker
 from tests.flows.recovering import DAMAGED, ROWS, Shop, make_shop, read
 from tests.live.conftest import require
@@ -24,6 +25,7 @@ from tests.live.servers import MARIADB_PROGRAMS, mariadb_server
 POOL = "dblog"
 WAIT_SECONDS_MAX, PAGE_SECONDS_MAX, TAKEN_SECONDS_MAX = 300, 90, 30
 TRIES_MAX = 3
+CLIP = FloatRect(x=0, y=0, width=1280, height=860)  # of a page: what a person sees without scrolling
 
 
 class Site(NamedTuple):
@@ -33,13 +35,15 @@ class Site(NamedTuple):
     home: Path
     shop: Shop
     other: Shop
+    depot: Shop
     parameters: dict[str, dict[str, Any]]
     page: Page
     pictures: Path
 
     def picture(self, name: str) -> None:
-        """Keep what the page looks like."""
-        self.page.screenshot(path=self.pictures / f"{name}.png")
+        """Keep what the page looks like when it is all there."""
+        self.page.wait_for_load_state("networkidle")
+        self.page.screenshot(path=self.pictures / f"{name}.png", clip=CLIP)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +58,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         prefect(home, where, "block", "register", "-m", "dblog_tasks.blocks")
         prefect(home, where, "--no-prompt", "deploy", "--all")
         with temporary_settings({PREFECT_API_URL: f"{where}/api", PREFECT_HOME: home}), prefect_worker(home, where, POOL):
-            shop, other = (make_shop(database, name, home / name) for name in ("shop", "other"))
+            shop, other, depot = (make_shop(database, name, home / name) for name in ("shop", "other", "depot"))
             # This saves blocks, which cannot be done while a page is open: its driver has a loop of its own.
-            parameters = {one.name: one.parameters() for one in (shop, other)}
+            parameters = {one.name: one.parameters() for one in (shop, other, depot)}
             with chromium() as page:
                 page.set_default_timeout(PAGE_SECONDS_MAX * 1000)
                 expect.set_options(timeout=PAGE_SECONDS_MAX * 1000)
-                yield Site(where, home, shop, other, parameters, page, pictures)
+                yield Site(where, home, shop, other, depot, parameters, page, pictures)
 
 
 def start(site: Site, shop: Shop, **more: Any) -> UUID:
@@ -113,6 +117,91 @@ def test_person_approves_in_the_browser(site: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # as above
+def test_new_user_fills_in_the_form_and_reads_what_the_run_shows(site: Site) -> None:
+    """From the list of deployments to a verified replay of a plan that the form asked for; what each page says is read on the way."""
+    run = asked_for_in_the_form(site, site.depot)
+    wait_for(run, "Suspended")
+    site.page.goto(f"{site.where}/v2/runs/flow-run/{run}?tab=Artifacts")
+    expect(site.page.get_by_text("dblog-coverage-depot").first).to_be_visible()
+    site.picture("run")
+    shown = {str(artifact.key): artifact for artifact in artifacts_of(run)}
+    for kind, words in READ.items():
+        site.page.goto(f"{site.where}/v2/artifacts/artifact/{shown[f'dblog-{kind}-depot'].id}")
+        for word in words:
+            expect(site.page.get_by_text(word).first).to_be_visible()
+        site.picture(kind)
+    site.page.goto(f"{site.where}/v2/artifacts/artifact/{shown['dblog-radius-depot'].id}")
+    image = site.page.get_by_role("img", name="rows undone over time")
+    expect(image).to_be_visible()
+    wide = image.evaluate("image => image.naturalWidth")
+    plan_id = str(shown["dblog-radius-depot"].description).split()[2]
+    answer(site, run, plan_id)
+    wait_for(run, "Verified")
+    link(site, run, "runs").click()
+    site.page.wait_for_url(f"**/flow-run/{run}**")
+
+    assert picture.WIDTH == wide
+    assert site.depot.before == site.depot.rows
+
+
+# What a person finds on the page of each artifact.
+READ = {
+    "radius": (f"{DAMAGED} rows in {DAMAGED} transactions", "The bad window"),
+    "ledger": ("balanced",),
+    "coverage": ("all that was asked for",),
+    "progress": ("log files",),
+    "runs": ("Runs of a plan", "this run"),
+}
+
+
+def asked_for_in_the_form(site: Site, shop: Shop) -> UUID:
+    """Return the run that a person asks for in the form of the deployment; sent again where the server was too busy to take it."""
+    page, logs = site.page, f"{shop.server.binlogs()[0].with_suffix('')}.0*"
+    page.goto(f"{site.where}/v2/deployments")
+    page.get_by_role("link", name="on-demand").click()
+    page.get_by_role("button", name="Run").first.click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    field(page, "target").fill(site.parameters[shop.name]["target"])
+    field(page, "source (Optional)").fill(shop.name)
+    for label, value in (("Tables (Optional)", f"{shop.name}.orders"), ("Kinds of change (Optional)", "update")):
+        page.locator(f'//label[normalize-space()="{label}"]/following::button[normalize-space()="Add item"][1]').click()
+        field(page, label).fill(value)
+    site.picture("form")
+    field(page, "logs (Optional)").fill(logs)
+    field(page, "out (Optional)").fill(str(site.home / "plans"))
+    for _ in range(TRIES_MAX):
+        page.get_by_role("button", name="Submit").click()
+        give_up = time.monotonic() + TAKEN_SECONDS_MAX
+        while time.monotonic() < give_up:
+            if made := runs_with(shop):
+                return made[0]
+            time.sleep(0.5)
+    pytest.fail("the form was not taken")
+
+
+def field(page: Page, label: str) -> Locator:
+    """Return what is filled in below a label; of a list its first item."""
+    return page.locator(f'//label[normalize-space()="{label}"]/following::textarea[1]')
+
+
+def runs_with(shop: Shop) -> list[UUID]:
+    """Return the runs that were asked for with this source."""
+    with get_client(sync_client=True) as client:
+        return [run.id for run in client.read_flow_runs() if run.parameters.get("source") == shop.name]
+
+
+def link(site: Site, run: UUID, kind: str) -> Locator:
+    """Open the last artifact of a kind that a run has left; return the link to the run on it."""
+    found = [one for one in artifacts_of(run) if str(one.key).startswith(f"dblog-{kind}-")]
+    site.page.goto(f"{site.where}/v2/artifacts/artifact/{max(found, key=lambda one: str(one.created)).id}")
+    found_link = site.page.locator(f'a[href*="{run}"]').first
+    expect(found_link).to_be_visible()
+    site.picture(f"{kind}-last")
+    return found_link
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # as above
 def test_run_cancelled_on_its_page_stops_after_its_batch(site: Site) -> None:
     """The worker ends the process; the batch in flight is committed, the report says how much is, and the rest is as it was."""
     slow = {"batch_rows": 1, "max_rate": 0.5}
@@ -137,9 +226,13 @@ def test_run_cancelled_on_its_page_stops_after_its_batch(site: Site) -> None:
 
 def report(run: UUID) -> Artifact:
     """Return the report of a run."""
+    return next(artifact for artifact in artifacts_of(run) if str(artifact.key).startswith("dblog-replay-report"))
+
+
+def artifacts_of(run: UUID) -> list[Artifact]:
+    """Return all that a run has left to look at."""
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
-    return next(artifact for artifact in found if str(artifact.key).startswith("dblog-replay-report"))
+        return client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
 
 
 def opened(site: Site, run: UUID) -> None:
