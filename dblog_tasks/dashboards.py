@@ -33,6 +33,7 @@ from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
 from dblog_tasks.picture import SEGMENTS_MAX, Span, image, rows_over_time
 from dblog_tasks.plan import Plan, not_in_log
 from dblog_tasks.report import verdict
+from dblog_tasks.runs import tag_run
 from dblog_tasks.storage import LogFile
 from dblog_tasks.text import moment, size
 
@@ -163,14 +164,12 @@ def show_runs(key: str, plan_id: str) -> None:
     if not flow_run.id:
         return
     tag = plan_tag(plan_id)
+    this = UUID(tag_run([tag]))
     with get_client(sync_client=True) as client:
-        this = client.read_flow_run(UUID(flow_run.id))  # its tags now, not those it began with
-        if tag not in this.tags:
-            client.update_flow_run(this.id, tags={*this.tags, tag})
         chosen = FlowRunFilter(tags=FlowRunFilterTags(all_=[tag]))
         found = client.read_flow_runs(flow_run_filter=chosen, sort=FlowRunSort.START_TIME_ASC, limit=RUNS_SHOWN)
         flows = {run.flow_id: client.read_flow(run.flow_id).name for run in found}
-    rows = [f"| {_link(run)} | {cell(flows[run.flow_id])} | {_state(run, this.id)} | {_second(run)} |" for run in found]
+    rows = [f"| {_link(run)} | {cell(flows[run.flow_id])} | {_state(run, this)} | {_second(run)} |" for run in found]
     text = "\n".join([f"# Runs of a plan\n\n`{plan_id}`\n", "| run | flow | state | started |", "| --- | --- | --- | --- |", *rows])
     create_markdown_artifact(text, key=key, description=f"Who made plan {plan_id}, asked for approval, replayed and verified it")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 import logging
 from typing import Any
+from uuid import UUID
 
 import orjson
 from prefect import get_client
@@ -28,8 +29,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
-from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.runtime import flow_run
 
 from dblog_tasks.errors import InvalidCheckpoint, InvalidInput
 
@@ -43,12 +44,14 @@ def source_tag(source: str) -> str:
 
 def tag_run(tags: Iterable[str]) -> str:
     """Add tags to the flow run that is under way, so that later ones find it; return its id. Raises InvalidInput outside of one."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    if not flow_run.id:
         raise InvalidInput("this belongs to a flow run", hint="call it inside a flow")
+    this = UUID(flow_run.id)
     with get_client(sync_client=True) as client:
-        client.update_flow_run(context.flow_run.id, tags=set(context.flow_run.tags) | set(tags))
-    return str(context.flow_run.id)
+        now = client.read_flow_run(this).tags  # not those it began with: others were added meanwhile
+        if not set(tags) <= set(now):
+            client.update_flow_run(this, tags={*now, *tags})
+    return str(this)
 
 
 def last_data(flow: str, tags: Iterable[str], names: Sequence[str]) -> tuple[str, Any] | None:

@@ -43,7 +43,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import task_run
 
@@ -336,16 +335,6 @@ def tell_gap(source: str, error: DblogError) -> None:
 
 def _link(url: str) -> str:
     return url if _URL.match(url) else Path(url).resolve().as_uri()
-
-
-def mark_run(job: PlanJob) -> str:
-    """Tag this flow run with source and filter, so that the next run finds it; return its id."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise InvalidInput("a checkpoint belongs to a flow run", hint="call this inside a flow")
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(context.flow_run.id, tags=set(context.flow_run.tags) | job.tags)
-    return str(context.flow_run.id)
 
 
 def last_checkpoint(flow: str, job: PlanJob, *, or_none: bool = False) -> Committed | None:

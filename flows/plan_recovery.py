@@ -19,6 +19,7 @@ from dblog_tasks import planning, storage, tasks
 from dblog_tasks.errors import DblogError
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.planning import PlanRequest
+from dblog_tasks.runs import tag_run
 from dblog_tasks.settings import read_settings
 from dblog_tasks.tasks import ADVANCED, CAUGHT_UP, PLANNED, Committed, FinishedPlan, PlanJob
 
@@ -142,7 +143,7 @@ def _text(time: datetime | None) -> str:
 
 def _advance(job: PlanJob, start: Checkpoint, *, lost_is_none: bool) -> State[Any]:
     """Plan what came after the checkpoint, or take up what a run made that did not live to say so."""
-    tasks.mark_run(job)
+    tag_run(job.tags)
     last = tasks.last_checkpoint(FLOW, job, or_none=lost_is_none or bool(start))
     _say_where(job, last, start)
     begin = start or (last.next if last else Checkpoint())
