@@ -165,7 +165,7 @@ def _filters(ask: Ask, server: Server) -> Iterator[Finding]:
         try:
             rows = ask(statement)
         except DblogError as error:
-            problem = problem or error
+            problem = error if problem is None or "1064" in problem.what else problem  # what no server of its kind knows says nothing
             continue
         for name, value, what in zip(_FILTERS, rows[0][2:4] if rows else (), ("all but these are", "these are"), strict=False):
             if value:

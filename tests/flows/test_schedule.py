@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -28,8 +28,11 @@ from tests.flows.browser import environment, prefect, prefect_server
 from tests.flows.growing import GrowingLog, place, positions, transactions
 
 RUNS, PIECES = 10, 10
-EVERY_SECONDS = 3
-SECONDS_MAX = 1000  # for all of it, on a busy machine
+EVERY_SECONDS = 5
+SECONDS_MAX = (
+    1500  # for all of it, on a busy machine: Prefect's SQLite may be locked, and a place that is lost so is free after five minutes
+)
+LOOK_SECONDS = 1.0  # between two looks at the server, whose database is busy enough
 KILL_RUN_AFTER, KILL_WORKER_AFTER = 3, 6  # runs
 LOGS, PLANS = "s3://backups/binlogs", "s3://backups/plans"
 POOL = "dblog"
@@ -81,6 +84,7 @@ def worker(home: Path, where: str, project: Path, options: dict[str, Any]) -> It
     """Run a worker of the pool."""
     variables = {
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "DBLOG_PROJECT_DIR": str(project),
         "DBLOG_STORAGE_OPTIONS__CLIENT_KWARGS__ENDPOINT_URL": options["client_kwargs"]["endpoint_url"],
         "DBLOG_RETRY_DELAY_SECONDS": "1",
@@ -100,23 +104,25 @@ def worker(home: Path, where: str, project: Path, options: dict[str, Any]) -> It
                 process.kill()
 
 
-def all_runs() -> list[FlowRun]:
-    """Return the runs that were begun or refused, oldest first."""
+def runs_that(*names: str) -> list[FlowRun]:
+    """Return the runs whose state has one of these names, in the order they began; without names all that were begun or refused."""
     found: list[FlowRun] = []
+    state = FlowRunFilterState(name=FlowRunFilterStateName(any_=list(names))) if names else None
+    chosen = FlowRunFilter(state=state)
     with get_client(sync_client=True) as client:
-        while more := client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200, offset=len(found)):
+        while more := client.read_flow_runs(flow_run_filter=chosen, sort=FlowRunSort.EXPECTED_START_TIME_ASC, limit=200, offset=len(found)):
             found += more
     return [run for run in found if run.state is not None and not run.state.is_scheduled()]
 
 
 def committed() -> list[FlowRun]:
     """Return the runs that left a checkpoint, in the order they ended."""
-    return sorted((run for run in all_runs() if run.state_name in COMMITTED), key=lambda run: str(run.end_time))
+    return sorted(runs_that(*COMMITTED), key=lambda run: str(run.end_time))
 
 
 def at_work() -> FlowRun | None:
     """Return the run that is under way and can be found as a process."""
-    return next((run for run in all_runs() if run.state is not None and run.state.is_running() and run.infrastructure_pid), None)
+    return next((run for run in runs_that("Running") if run.infrastructure_pid), None)
 
 
 def state_of(run: FlowRun) -> str:
@@ -136,13 +142,13 @@ class Deadline:
         """Return what the condition gives once it holds; fail with the logs when the time is over."""
         while not (found := condition()):
             assert time.monotonic() < self._end, f"{what}: not in time; {told()}\n{(self._home / 'worker.log').read_text()[-3000:]}"
-            time.sleep(0.3)
+            time.sleep(LOOK_SECONDS)
         return found
 
 
 def told() -> list[str]:
     """Return name and message of the states of all runs, for a failed test."""
-    return [f"{run.state_name}: {run.state.message if run.state else ''}"[:200] for run in all_runs()]
+    return [f"{run.state_name}: {run.state.message if run.state else ''}"[:200] for run in runs_that()]
 
 
 def kill_run(run: FlowRun) -> None:
@@ -206,9 +212,7 @@ def test_every_event_is_in_one_plan_whatever_is_killed(
         while not scene.whole:
             passed(len(committed()) + 1)
         deadline.until(lambda: committed()[-1].state_name == "CaughtUp", "the end of the log")
-        with suppress(AssertionError):
-            prefect(home, where, "deployment", "schedule", "pause", "plan-recovery/hourly", "--all")
-    runs, made = all_runs(), plans_in(store)
+    runs, made = runs_that(), plans_in(store)
 
     assert list(whole.positions()) == positions(made)
     assert [[]] * len(made) == [check(plan) for plan in made]
