@@ -40,7 +40,7 @@ lock: ## renew requirements.lock
 clean: ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f dblog_tasks/mysql/_*.so
+	rm -f dblog_tasks/*/_*.so
 
 environment: ## make .venv what requirements.lock says
 	@scripts/environment

@@ -37,5 +37,6 @@ setup(
     ext_modules=[
         Extension("dblog_tasks.mysql._native", NATIVE, depends=[f"{FOLDER}/_native.h"], optional=True),
         Extension("dblog_tasks.mysql._sql", [f"{FOLDER}/_sql.c"], optional=True),
+        Extension("dblog_tasks.postgres._plain", ["dblog_tasks/postgres/_plain.c"], optional=True),
     ],
 )

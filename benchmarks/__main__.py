@@ -22,6 +22,9 @@ works in both, so the clock judges.
 
 Header indexes: ours plans a second time, with the indexes that the first time made of 40 files; the peer is ours without them.
 
+PostgreSQL: a log of test_decoding that is made here, and a reader that takes it apart field by field with one regular expression, and does
+nothing with what it finds.
+
 Conflicts: ours searches the second half of the log for later changes of the rows it undoes; the peer only undoes the first half.
 """
 
@@ -37,6 +40,7 @@ import shutil
 import sys
 import tempfile
 
+from benchmarks import decoding_logs
 from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series, single
 from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, run
 from benchmarks.replays import DAMAGE, Replays
@@ -144,7 +148,14 @@ class Bench:
         shutil.rmtree(self._out, ignore_errors=True)
 
     def _plan(self, log: object, *options: str) -> Command:
-        return [_dblog(), "plan", str(log), "--driver", "mysql", "--out", str(self._out), *options]
+        return self._plan_of(log, "mysql", *options)
+
+    def _plan_of(self, log: object, driver: str, *options: str) -> Command:
+        return [_dblog(), "plan", str(log), "--driver", driver, "--out", str(self._out), *options]
+
+    def decoding_log_tasks(self, megabytes: int) -> Iterator[Task]:
+        """Yield the comparisons over a log of PostgreSQL."""
+        yield from decoding_logs.tasks(self._folder, megabytes, self._plan_of, self._job, self._clean)
 
     def _plan_and_show(self, log: object, *options: str) -> Sequence[Command]:
         return [self._plan(log, *options), [_dblog(), "show", str(self._out), "--as", "sql"]]
@@ -187,7 +198,7 @@ def main() -> None:
         sizes = ", ".join(f"{kind} {log.stat().st_size >> 20} MB" for kind, log in bench.logs.items())
         print(f"{sizes}; {options.pairs} pairs", *heading(), sep="\n", flush=True)
         bench.warm()
-        for task in chain(bench.tasks(), bench.replay_tasks(options.rows)):
+        for task in chain(bench.tasks(), bench.decoding_log_tasks(options.megabytes), bench.replay_tasks(options.rows)):
             print(compared(task, options.pairs, bench.output, bench.environment), flush=True)
         for line in bench.memory():
             print(line, flush=True)

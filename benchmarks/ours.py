@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import sys
 from typing import Any
 
+from benchmarks.decoding_logs import read
 import dblog_tasks
 
 
@@ -41,7 +42,12 @@ def peer(socket: str, log: str, end: str) -> None:
     print(rows)
 
 
-JOBS: Mapping[str, Callable[..., None]] = {"decode": decode, "peer": peer}
+def fields(log: str) -> None:
+    """Decode every field of a test_decoding log with one regular expression for all."""
+    print(read(log))
+
+
+JOBS: Mapping[str, Callable[..., None]] = {"decode": decode, "fields": fields, "peer": peer}
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]](*sys.argv[2:])

@@ -12,6 +12,7 @@ catalog         what a schema file says of tables               no I/O
 images          whole rows, or why there are none               no I/O
 selection       what the decoder asks of a selection            no I/O
 events          the events of a log, judged and counted         no I/O
+plain, skim     whole transactions at once: as lines of a plan, or only counted; with compiled code where there is some   no I/O
 decoder         log files to events
 sql             changes as text for psql                        no I/O
 connection      a server, reached by a DSN

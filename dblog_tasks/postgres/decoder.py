@@ -66,8 +66,12 @@ class PostgresDecoder:
         """Note that a group was dealt with: reading can go on after it."""
         self.checkpoint = Checkpoint(self.source, Position(DRIVER, place_text(group.end, file.offsets_of)), file.identity)
         if group.time is not None:
-            earliest, latest = self.span or (group.time, group.time)
-            self.span = (min(earliest, group.time), max(latest, group.time))
+            self.note_times(group.time, group.time)
+
+    def note_times(self, earliest: datetime, latest: datetime) -> None:
+        """Note the commit times of transactions that were dealt with."""
+        first, last = self.span or (earliest, latest)
+        self.span = (min(first, earliest), max(last, latest))
 
     def is_copy(self, name: str) -> bool:
         """Return False where the file cannot be COPY's. Raises UnsupportedLog where nothing tells."""

@@ -36,6 +36,7 @@ from dblog_tasks.postgres.message import (
     TableName,
 )
 from dblog_tasks.postgres.place import BEGINNING, DRIVER, END, Place, place_of, place_text
+from dblog_tasks.postgres.test_decoding import Plain
 from dblog_tasks.postgres.transactions import PREPARED_BEFORE, Gatherer, Group
 from dblog_tasks.selection import Probe
 
@@ -188,7 +189,7 @@ class FileDecoder:
         gatherer = Gatherer(self.name, lsns=self.lsns)
         stopped = False
         try:
-            for group in gatherer.groups(self._counted(self._format.messages(blocks, self._needle))):
+            for group in gatherer.groups(self._counted(self._format.messages(blocks, self._needle, self._plain()))):
                 yield from self._dealt(group)
                 if group.end >= self._stop:
                     stopped = True
@@ -199,6 +200,16 @@ class FileDecoder:
         yield from self._left(gatherer, stopped=stopped)
         if not stopped:
             self._check_ends(gatherer.last)
+
+    def _plain(self) -> Plain | None:
+        """Return what hands plain transactions in, where every change is wanted and somebody takes them."""
+        lines = self._options.lines
+        if lines is None or not (self._takes_all and self._options.changes_only and self._format.is_text):
+            return None
+        from dblog_tasks.postgres.plain import PlainTransactions  # noqa: PLC0415 - a plan of everything alone needs it
+
+        own = "" if self._options.own_replays else REPLAY_TABLE
+        return PlainTransactions(self.name, self._format.reader, self._images, lines, self._decoder.note_times, own).hand_in
 
     def _dealt(self, group: Group) -> Iterator[PostgresEvent]:
         yield from self._judge(group)
@@ -258,7 +269,8 @@ class FileDecoder:
     def _judge(self, group: Group) -> Iterator[PostgresEvent]:
         """Yield what the selection keeps of a group; count the rest."""
         if group.last is not None and group.last.kind == SKIMMED:
-            self._ledger.not_needed[words.OTHER_TABLE] += group.last.data.changes
+            if not group.last.data.handed_in:
+                self._ledger.not_needed[words.OTHER_TABLE] += group.last.data.changes
             self._ledger.not_needed[words.STRUCTURE] += group.last.data.others
             return
         first = next(iter(group.places()))[1] if group.by_offset else Place(group.end.at, 0)

@@ -113,13 +113,25 @@ class Format:
         self._copied = detected.is_copy
         self._reader: Any = READERS[detected.plugin](name)
 
-    def messages(self, blocks: Iterable[bytes], needle: bytes | None = None) -> Iterator[Message]:
-        """Yield the messages of a log; `needle`: whole transactions without these bytes may be passed over, and counted.
+    @property
+    def reader(self) -> Any:
+        """What reads the records of the plugin."""
+        return self._reader
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the log is the text of test_decoding and nothing around it."""
+        return self.detected.plugin == TEST_DECODING and not self.detected.columns
+
+    def messages(self, blocks: Iterable[bytes], needle: bytes | None = None, plain: test_decoding.Plain | None = None) -> Iterator[Message]:
+        """Yield the messages of a log.
+
+        `needle`: whole transactions without these bytes may be passed over, and counted. `plain`: see `test_decoding.frames`.
 
         Raises MalformedLog, TruncatedLog, UnsupportedLog.
         """
-        if self.detected.plugin == TEST_DECODING and not self.detected.columns:
-            return self._text(blocks, needle)
+        if self.is_text:
+            return self._text(blocks, needle, plain)
         return _MESSAGES[self.detected.plugin](self, blocks)
 
     def body(self, message: Message) -> Any:
@@ -144,9 +156,9 @@ class Format:
                 record = columns.unescaped(record, self._name) if self._copied else record
             yield record
 
-    def _text(self, blocks: Iterable[bytes], needle: bytes | None) -> Iterator[Message]:
+    def _text(self, blocks: Iterable[bytes], needle: bytes | None, plain: test_decoding.Plain | None) -> Iterator[Message]:
         reader: TestDecoding = self._reader
-        for start, end, raw in test_decoding.frames(blocks, self._name, None, needle):
+        for start, end, raw in test_decoding.frames(blocks, self._name, None, needle, plain):
             if isinstance(raw, bytes):
                 self._check_end(start, raw)
                 yield reader.message(start, end, raw, raw)

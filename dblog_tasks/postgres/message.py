@@ -68,12 +68,13 @@ class Message(NamedTuple):
 
 
 class Skimmed(NamedTuple):
-    """Whole transactions: how many changes, how many other records, and the first and last commit."""
+    """Whole transactions: how many changes, how many other records, and the first and last commit; `handed_in`: to the plan already."""
 
     changes: int
     others: int
     first: bytes
     last: bytes
+    handed_in: bool = False
 
 
 class Unchanged:

@@ -20,7 +20,7 @@ that does not fit is read column by column.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 import re
 from typing import NamedTuple, TypeAlias
@@ -61,6 +61,7 @@ from dblog_tasks.postgres.message import (
     Truncate,
 )
 from dblog_tasks.postgres.names import PART, qualified, type_name, unquoted
+from dblog_tasks.postgres.skim import skimmed
 
 NOT_UTF8 = Omission(
     "text that is not UTF-8",
@@ -111,6 +112,7 @@ _ZONE = re.compile(r"([+-]\d\d)(?::?(\d\d))?(?::?(\d\d))?$")
 
 Frame: TypeAlias = tuple[int, int, bytes]  # where it starts and ends, its bytes
 Skim: TypeAlias = tuple[int, int, Skimmed]  # the same of several
+Plain: TypeAlias = Callable[[bytes, int, int], tuple[int, Skimmed] | None]  # data, where a transaction begins in it, offset of the data
 
 
 def record_end(data: bytes, at: int, *, last: bool) -> int:
@@ -142,35 +144,18 @@ def _message_end(data: bytes, found: re.Match[bytes], *, last: bool) -> int:
     return len(data) if last and end >= len(data) else min(end + 1, len(data))
 
 
-def skimmed(data: bytes, at: int, needle: bytes) -> tuple[int, Skimmed] | None:
-    """Return where the next transaction begins that may hold the needle, and what is before it; None where a closer look is needed.
-
-    At `at` a transaction begins. There are no names in quotes, messages or prepared transactions in what is passed over, and no value
-    of several lines: each line is a record.
-    """
-    found = data.find(needle, at)
-    end = data.rfind(b"\nBEGIN", at, found if found >= 0 else len(data)) + 1
-    part = data[at:end]
-    if end <= at or any(word in part for word in _CLOSER):
-        return None
-    lines = part.split(b"\n")
-    lines.pop()
-    others = [line for line in lines if line[:6] != _TABLE]
-    if any(line.count(b"'") & 1 for line in lines) or not all(line[:5] == b"BEGIN" or line[:6] == b"COMMIT" for line in others):
-        return None
-    return end, Skimmed(len(lines) - len(others), len(others), others[1] if len(others) > 1 else b"", others[-1])
-
-
-_CLOSER = (b'"', b"message:", b"PREPARE", b"streamed", b"dblog_replay")
-
-
 def frames(
-    blocks: Iterable[bytes], name: str, prefix: re.Pattern[bytes] | None = None, needle: bytes | None = None
+    blocks: Iterable[bytes],
+    name: str,
+    prefix: re.Pattern[bytes] | None = None,
+    needle: bytes | None = None,
+    plain: Plain | None = None,
 ) -> Iterator[Frame | Skim]:
     """Yield the records of the text, each with its line end.
 
     `prefix`: what stands before each record, on its first line. Lines of blanks alone are no records. `needle`: pass over whole
-    transactions that do not hold these bytes.
+    transactions that do not hold these bytes. `plain`: is asked at the begin of each transaction that follows a whole one, and says where
+    the first begins that it has not dealt with.
 
     Raises TruncatedLog where the last record is not whole.
     """
@@ -178,7 +163,14 @@ def frames(
     source, done = iter(blocks), False
     looked = 0  # up to here nothing can be passed over
     begun = False  # the first transaction is read: it tells the log from others
+    ended = False  # what was read last ended a transaction
     while not done or at < len(data):
+        if ended and plain is not None and data.startswith(b"BEGIN", at):
+            dealt_with = plain(data, at, base)
+            if dealt_with is not None:
+                yield base + at, base + dealt_with[0], dealt_with[1]
+                at = dealt_with[0]
+                continue
         if at >= looked and needle and data.startswith(b"BEGIN", at):
             passed = skimmed(data, at, needle) if begun else None
             begun, is_first = True, not begun
@@ -197,6 +189,7 @@ def frames(
             if not raw.isspace():
                 yield base + at, base + end, raw
             at = end
+            ended = raw.startswith(b"COMMIT")
             continue
         if done:
             raise TruncatedLog("the log ends inside a record", where=f"{name}:{base + at}")
@@ -244,6 +237,12 @@ class TestDecoding:
         self._heads: dict[bytes, tuple[str, tuple[TableName, ...]]] = {}
         self._learned: dict[bytes, Learned] = {}
         self._shapes: dict[TableName, Shape] = {}
+
+    def learned(self, head: bytes) -> Learned | None:
+        """Return how rows of a table and operation look, as the last whole row of the table has it; None where that is not known."""
+        found = self._learned.get(head)
+        known = self._heads.get(head)
+        return found if found is not None and known is not None and self._shapes.get(known[1][0]) is found.shape else None
 
     def skim(self, start: int, end: int, found: Skimmed) -> Message:
         """Return what was passed over as a message, with the time of its last commit."""
