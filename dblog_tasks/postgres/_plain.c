@@ -129,7 +129,7 @@ static const char *value(Output *out, const char *at, const char *end, long kind
         for (size_t bit = 0; bit < size; bit++)
             if (start[bit] != '0' && start[bit] != '1')
                 return NULL;
-    if (kind == DATE && (size < 5 || start[4] != '-'))
+    if (kind == DATE && (doubled || size < 5 || start[4] != '-' || strspn(start, "0123456789") != 4))
         return NULL;
     return put_text(out, (const unsigned char *)start, size, doubled) ? at + 1 : NULL;
 }

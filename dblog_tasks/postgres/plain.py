@@ -27,6 +27,7 @@ from dblog_tasks.postgres.test_decoding import Learned, TestDecoding, commit_tim
 REGION_MAX = 1 << 20  # bytes that are handed in together
 _BEGIN = re.compile(rb"BEGIN(?: ([1-9][0-9]{0,19}))?")
 _COMMIT = re.compile(rb"COMMIT(?: ([1-9][0-9]{0,19}))?(?: \(at ([^)]*)\))?")
+_DAY = re.compile(r"[0-9]{4}-[^']*")
 _INSERT, _UPDATE, _DELETE = 0, 1, 2
 _BARE, _QUOTED, _BITS, _DATE = 0, 1, 2, 3
 _BARE_TYPES = ("smallint", "integer", "bigint", "oid", "real", "double precision", "numeric", "boolean")
@@ -89,7 +90,7 @@ def _row(line: bytes, spec: Spec) -> bytes | None:
     new = None if spec.operation == _DELETE else groups[middle:]
     for row in (old, new):
         if row is not None and any(
-            kind == _DATE and value and value[4:5] != "-" for value, (_, kind) in zip(row, spec.columns, strict=True)
+            kind == _DATE and value is not None and not _DAY.fullmatch(value) for value, (_, kind) in zip(row, spec.columns, strict=True)
         ):
             return None
     return None if old is not None and None in old and not spec.nulls else orjson.dumps(((old, new),))

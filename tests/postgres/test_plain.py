@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 import random
+from typing import Any
 
 import pytest
 
@@ -124,3 +125,51 @@ def test_what_is_passed_over_is_counted_alike(odd: str) -> None:
 
     assert compiled is not None
     assert skim(data, 0, len(data)) == compiled.skim(data, 0, len(data))
+
+
+PIECES = (
+    b"'",
+    b'"',
+    b"\n",
+    b" ",
+    b"null",
+    b"table ",
+    b"\\",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\r",
+    b"''",
+    b":",
+    b"B'01'",
+    b"\0",
+    b" new-tuple:",
+    b" old-key:",
+)
+
+
+@pytest.mark.skipif(compiled is None, reason="not compiled here")
+def test_changed_bytes_are_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows with pieces put in or over them: compiled code and Python give the same lines, or both none."""
+    calls: list[tuple[Any, ...]] = []
+    rows = plain.PlainTransactions.rows
+
+    def noted(self: plain.PlainTransactions, data: bytes, at: int, base: int, specs: Any, *more: int) -> Any:
+        calls.append((data[at : data.find(b"\nBEGIN", at)], base, dict(specs), self.place, *more))
+        return rows(self, data, at, base, specs, *more)
+
+    monkeypatch.setattr(plain.PlainTransactions, "rows", noted)
+    planned(tmp_path, log(), "plan")
+    calls = [call for call in calls if call[2]]
+    draw, read = random.Random(2), 0
+    assert compiled is not None
+    for _ in range(10_000):
+        data, *given = draw.choice(calls)
+        part = bytearray(data[: draw.randrange(1, 3000)])
+        for _ in range(draw.randrange(4)):
+            at, piece = draw.randrange(len(part) + 1), draw.choice(PIECES)
+            part[at : at + draw.choice((0, len(piece)))] = piece
+        ours = plain.rows(bytes(part), 0, *given)
+        read += ours is not None
+
+        assert ours == compiled.rows(bytes(part), 0, *given)
+    assert read > 100
