@@ -40,11 +40,16 @@ class DatabaseTarget(Block):
     _block_type_slug = "database-target"
     _description = "A database server in which recovery plans are replayed: where it is, who logs in, and how the way is secured."
 
-    driver: Literal["mysql"] = Field("mysql", title="Driver", description="What the server is. mysql stands for MariaDB too.")
+    driver: Literal["mysql", "pg"] = Field(
+        "mysql", title="Driver", description="What the server is. mysql stands for MariaDB too, pg for PostgreSQL."
+    )
     host: str = Field("localhost", title="Host", description="Name or address, as the worker sees it.", examples=["db1.example.org"])
-    port: int = Field(3306, title="Port", ge=1, le=65535, description="Of the server; 3306 is usual.", examples=[3306])
+    port: int = Field(0, title="Port", ge=0, le=65535, description="Of the server; 0: the usual one, 3306 or 5432.", examples=[3306, 5432])
     unix_socket: str = Field(
-        "", title="Unix socket", description="Path on the worker, instead of host and port.", examples=["/run/mysqld/mysqld.sock"]
+        "",
+        title="Unix socket",
+        description="Path on the worker, instead of host and port; for PostgreSQL the folder it is in.",
+        examples=["/run/mysqld/mysqld.sock", "/run/postgresql"],
     )
     user: str = Field(
         title="User", min_length=1, description="An account for this alone; `dblog doctor` prints the grants.", examples=["dblog"]
@@ -62,15 +67,28 @@ class DatabaseTarget(Block):
         """Return the URL of the server, without the password. Raises InvalidInput for TLS without a CA."""
         if self.tls != "off" and not self.ssl_ca:
             raise InvalidInput(f"TLS {self.tls} needs a CA", where=f"{BLOCK}{self._block_document_name or ''}")
-        options = {
-            "unix_socket": self.unix_socket,
-            **({"ssl_ca": self.ssl_ca, "ssl_cert": self.ssl_cert, "ssl_key": self.ssl_key} if self.tls != "off" else {}),
-            "ssl_verify_identity": "1" if self.tls == "verify-identity" else "",
-        }
-        query = urlencode({name: value for name, value in options.items() if value}, safe="/", quote_via=quote)
+        options = {name: value for name, value in _OPTIONS[self.driver](self).items() if value}
+        query = urlencode(options, safe="/", quote_via=quote)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        where = f"{self.driver}://{quote(self.user, safe='')}@{host}:{self.port}/{quote(self.database, safe='')}"
+        port = self.port or _PORTS[self.driver]
+        where = f"{_SCHEMES[self.driver]}://{quote(self.user, safe='')}@{host}:{port}/{quote(self.database, safe='')}"
         return f"{where}?{query}" if query else where
+
+
+def _mysql_options(target: DatabaseTarget) -> dict[str, str]:
+    files = {"ssl_ca": target.ssl_ca, "ssl_cert": target.ssl_cert, "ssl_key": target.ssl_key} if target.tls != "off" else {}
+    return {"unix_socket": target.unix_socket, **files, "ssl_verify_identity": "1" if target.tls == "verify-identity" else ""}
+
+
+def _postgres_options(target: DatabaseTarget) -> dict[str, str]:
+    files = {"sslrootcert": target.ssl_ca, "sslcert": target.ssl_cert, "sslkey": target.ssl_key} if target.tls != "off" else {}
+    return {"host": target.unix_socket, **files, "sslmode": _SSL_MODES[target.tls]}
+
+
+_OPTIONS = {"mysql": _mysql_options, "pg": _postgres_options}
+_SCHEMES = {"mysql": "mysql", "pg": "postgresql"}
+_PORTS = {"mysql": 3306, "pg": 5432}
+_SSL_MODES = {"off": "", "verify-ca": "verify-ca", "verify-identity": "verify-full"}
 
 
 class LogStore(Block):

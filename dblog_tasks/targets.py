@@ -19,6 +19,14 @@ from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import JsonObject, Row, Value
 
 PASSWORD = "DBLOG_TARGET_PASSWORD"  # noqa: S105 - the name of a variable
+# What a flow's parameter may name: checked before it is stored, so that no password ever is.
+_OPTION = (
+    r"(password=env:[A-Za-z_]\w*"
+    r"|(unix_socket|read_default_file|ssl_\w+|connect_timeout|read_timeout"
+    r"|host|hostaddr|port|passfile|service|sslmode|sslrootcert|sslcert|sslkey|sslcrl)=[^&@#]*)"
+)
+_DSN = rf"(mysql|mariadb|postgresql|postgres)://([^:@/?#]*@)?[^@?#]*(\?{_OPTION}(&{_OPTION})*)?"
+NAMED = rf"(block:[a-z0-9-]+|env:[A-Za-z_]\w*|{_DSN})"
 _HINT = f"set {PASSWORD}, or give env:NAME of a variable that holds the whole DSN"
 
 

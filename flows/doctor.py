@@ -15,14 +15,9 @@ from dblog_tasks import doctor_tasks, tasks
 from dblog_tasks.doctor_tasks import DRIFTED, FLOW, DoctorJob
 from dblog_tasks.errors import DblogError
 from dblog_tasks.settings import read_settings
+from dblog_tasks.targets import NAMED
 
-# Without a password: the server refuses anything else before it is stored, where parameters are checked.
-_OPTION = (
-    r"(password=env:[A-Za-z_]\w*"
-    r"|(unix_socket|read_default_file|ssl_\w+|connect_timeout|read_timeout|host|hostaddr|port|passfile|service|ssl\w+)=[^&@#]*)"
-)
-_DSN = rf"(mysql|mariadb|postgresql|postgres)://([^:@/?#]*@)?[^@?#]*(\?{_OPTION}(&{_OPTION})*)?"
-SERVER = rf"^(block:[a-z0-9-]+|env:[A-Za-z_]\w*|{_DSN})?$"
+SERVER = rf"^{NAMED}?$"
 
 
 @flow(name=FLOW, flow_run_name="doctor-{source}", persist_result=True, result_serializer="json", validate_parameters=True)

@@ -36,17 +36,12 @@ from dblog_tasks.event import Checkpoint, JsonObject
 from dblog_tasks.replay_request import DONE, STOPPED
 from dblog_tasks.replay_tasks import ReplayJob
 from dblog_tasks.settings import Settings, read_settings
+from dblog_tasks.targets import NAMED
 from dblog_tasks.tasks import FinishedPlan, PlanJob
 from flows.plan_recovery import Selection, plan_job, plan_window, window
 
 FLOW = "recover"
-# Without a password: the server refuses anything else before it is stored, where parameters are checked.
-_OPTION = (
-    r"(password=env:[A-Za-z_]\w*"
-    r"|(unix_socket|read_default_file|ssl_\w+|connect_timeout|read_timeout|host|hostaddr|port|passfile|service|sslmode|sslrootcert|sslcert|sslkey|sslcrl)=[^&@#]*)"
-)
-_DSN = rf"(mysql|mariadb|postgresql|postgres)://([^:@/?#]*@)?[^@?#]*(\?{_OPTION}(&{_OPTION})*)?"
-TARGET = rf"^(block:[a-z0-9-]+|env:[A-Za-z_]\w*|{_DSN})$"
+TARGET = rf"^{NAMED}$"
 
 
 class ReplayOptions(BaseModel):

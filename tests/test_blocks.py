@@ -11,6 +11,7 @@ import pytest
 from dblog_tasks.blocks import DatabaseTarget, LogStore, stored
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.mysql.catalog import _options, _split
+from dblog_tasks.postgres.connection import opened
 
 SECRET = "open-sesame-4711"  # noqa: S105 - looked for, not kept
 
@@ -37,6 +38,12 @@ def test_form_explains_every_field(kind: type[Block]) -> None:
             "mysql://u@localhost:3306/?ssl_ca=/ca.pem&ssl_cert=/c.pem&ssl_key=/k.pem&ssl_verify_identity=1",
         ),
         ({"tls": "off", "ssl_ca": "/ca.pem"}, "mysql://u@localhost:3306/"),
+        ({"driver": "pg", "database": "shop"}, "postgresql://u@localhost:5432/shop"),
+        ({"driver": "pg", "port": 5433, "unix_socket": "/run/pg"}, "postgresql://u@localhost:5433/?host=/run/pg"),
+        (
+            {"driver": "pg", "tls": "verify-identity", "ssl_ca": "/ca.pem", "ssl_cert": "/c.pem", "ssl_key": "/k.pem"},
+            "postgresql://u@localhost:5432/?sslrootcert=/ca.pem&sslcert=/c.pem&sslkey=/k.pem&sslmode=verify-full",
+        ),
     ],
 )
 def test_target_is_a_dsn(fields: dict[str, Any], dsn: str) -> None:
@@ -44,7 +51,10 @@ def test_target_is_a_dsn(fields: dict[str, Any], dsn: str) -> None:
     target = DatabaseTarget(**{"user": "u", "password": SECRET, **fields})
 
     assert dsn == target.dsn()
-    _options(_split(dsn))
+    if target.driver == "mysql":
+        _options(_split(dsn))
+    else:
+        opened(dsn, None)
 
 
 def test_tls_needs_a_ca() -> None:

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL
 import pytest
 import yaml
 
-from flows.doctor import doctor
+from flows.doctor import SERVER, doctor
 from flows.plan_recovery import plan_recovery
 from flows.recover import TARGET, recover
 from flows.rehearsal import rehearsal
@@ -81,8 +81,9 @@ def test_form_of_recover_explains_every_parameter() -> None:
     ],
 )
 def test_target_without_a_password(target: str, taken: bool) -> None:  # noqa: FBT001 - what is expected
-    """What the server checks a target by before it stores it."""
+    """What the server checks a target by before it stores it; the doctor may also do without one."""
     assert taken == bool(re.search(TARGET, target))
+    assert (taken or not target) == bool(re.search(SERVER, target))
 
 
 @pytest.mark.slow
