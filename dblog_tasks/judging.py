@@ -75,23 +75,41 @@ def planned_row(step: int, position: str, table: BoundTable, now: Row | None, th
 
 
 def parents_last(
-    rows: Sequence[PlannedRow], children: Mapping[int, Sequence[Child]]
+    rows: Sequence[PlannedRow], children: Mapping[int, Sequence[Child]], states: States
 ) -> tuple[Sequence[PlannedRow], Mapping[int, Sequence[Child]]]:
     """Return rows, and who refers to them by place, with each row after those that refer to it and are in later steps themselves.
 
     A log has what a foreign key took along after the row it was taken for. A row stays before any other step of its own.
     """
     last = {spot: at for at, row in enumerate(rows) for spot in row.spots} if children else {}
+    later = dict(_later(rows, children, states, last)) if children else {}
     places: dict[int, tuple[int, int]] = {}  # where a row goes: after the row of that place, and how deep above it
-    for at in sorted(children, reverse=True):
-        later = [place for child in children[at] if (place := last.get((child.table, child.key), -1)) > at]
-        if later and all(last[spot] == at for spot in rows[at].spots):
-            after, depth = max(places.get(place, (place, 0)) for place in later)
+    for at in sorted(later, reverse=True):
+        if all(last[spot] == at for spot in rows[at].spots):
+            after, depth = max(places.get(place, (place, 0)) for place in later[at])
             places[at] = (after, depth + 1)
     if not places:
         return rows, children
     order = sorted(range(len(rows)), key=lambda at: (places.get(at, (at, 0)), at))
     return [rows[at] for at in order], {place: children[at] for place, at in enumerate(order) if at in children}
+
+
+def _later(
+    rows: Sequence[PlannedRow], children: Mapping[int, Sequence[Child]], states: States, last: Mapping[Spot, int]
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield the place of each row that later steps' rows refer to when its turn comes, and the places of those steps."""
+    ahead: dict[Spot, Row | None] = {}  # rows as the steps before leave them: what they no longer refer to needs no waiting for
+    for at, row in enumerate(rows):
+        places = []
+        for child in children.get(at, ()):
+            spot = child.table, child.key
+            if last.get(spot, -1) > at and _still_refers(child, ahead if spot in ahead else states):
+                places.append(last[spot])
+        if places:
+            yield at, places
+        if row.table.key:
+            ahead[row.spots[0]] = None
+            ahead[row.spots[-1]] = row.then
 
 
 class Verdict(NamedTuple):

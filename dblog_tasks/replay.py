@@ -234,7 +234,7 @@ class _Replay:
     def _seen(self, rows: Sequence[PlannedRow], states: Any) -> tuple[Sequence[PlannedRow], Mapping[int, Any]]:
         """Read the rows that are not known yet; return the rows as they are to be judged, and those elsewhere that refer to them."""
         self._read(rows, states)
-        return parents_last(rows, self._children(rows))
+        return parents_last(rows, self._children(rows), states)
 
     def _read(self, rows: Sequence[PlannedRow], states: Any) -> None:
         """Read the rows as they are that are not known yet."""
