@@ -15,16 +15,8 @@ insert has no before) makes everything said about it unknown, `IS NULL` too.
 Unknown. A comparison with NULL, or with a value that cannot be read as its column's type says (text that did not decode), is
 unknown, and so is its NOT. What is unknown does not hold.
 
-    columns                          compare as                             with literals
-    integers, decimal, year, bit     exact numbers                          numbers, 'numbers'
-    float, double                    floats                                 numbers, 'numbers', rounded to their precision
-    date, datetime, timestamp        instants (timestamps in UTC)           'YYYY-MM-DD[ hh:mm[:ss[.ffffff]]]': midnight
-    time                             lengths of time                        '[-]hh:mm[:ss[.ffffff]]'
-    char, varchar, text, json        characters exactly: no collation       'text'; X'hex' with UTF-8 character sets
-    enum, set                        labels, in order of definition: 'a,b'  'text'; a number is the index, the bits
-    binary, blob, geometry, vector   bytes exactly                          X'hex', 'text' as UTF-8
-
-Columns are compared with columns of the same line of this table; = and != of a column with itself (before.x <> after.x): as stored.
+How values of each type are compared, and with which literals, is in `readings`. Columns are compared with columns of the same line
+there; = and != of a column with itself (before.x <> after.x): as stored.
 """
 
 from __future__ import annotations
@@ -32,21 +24,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
 from operator import itemgetter
 import re
-import struct
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from dblog_tasks.errors import InvalidInput
-from dblog_tasks.event import Column, Row, Table
+from dblog_tasks.event import Row, Table
+from dblog_tasks.readings import AS_STORED, DIGITS_MAX, READINGS, Literal, Reading, numeric
 
 LENGTH_MAX = 262_144  # characters: some 40,000 ids in an IN list
 DEPTH_MAX = 20  # parentheses and NOTs around one another: each takes sqlglot some 20 of Python's 1,000 frames
-DIGITS_MAX = 1_000  # of a number, its exponent counted out
 ALLOWED = "= != < <= > >= IN BETWEEN LIKE IS NULL AND OR NOT ( ), columns, before.column, after.column, and literals"
 
-Literal: TypeAlias = int | Decimal | str | bytes | None
 Test: TypeAlias = Callable[[Row | None, Row | None], bool]
 IMAGES = {"": "row", "before": "before", "after": "after"}
 
@@ -221,7 +210,7 @@ def _column(text: str, node: Any) -> Name:
 
 
 def _digits(text: str, node: Any) -> int | Decimal:
-    number = _numeric(str(node.this))
+    number = numeric(str(node.this))
     return number if number is not None else _refuse_node(text, node, f"expected a number of at most {DIGITS_MAX} digits")
 
 
@@ -233,15 +222,6 @@ def _negative(text: str, node: Any) -> int | Decimal:
 def _hexadecimal(text: str, node: Any) -> bytes:
     digits = str(node.this)
     return bytes.fromhex(digits) if len(digits) % 2 == 0 else _refuse_node(text, node, "expected two digits for each byte")
-
-
-class Reading(NamedTuple):
-    """How a column's values and literals are made comparable."""
-
-    line: str  # columns of the same line can be compared with one another; empty: with themselves only
-    load: Callable[[Any], Any] | None  # from a row's value; None for NULL and what is unknown. None: as it is
-    literal: Callable[[Any], Any]  # from a literal; None for one that makes no sense here
-    expected: str  # which literals do
 
 
 class _Source:
@@ -285,7 +265,7 @@ class _Source:
         other = self._index(right.column)
         one, two = self._reading(index, frozenset()), self._reading(other, frozenset())
         if index == other and operator in ("=", "!="):
-            one = two = _AS_STORED
+            one = two = AS_STORED
         elif not one.line or one.line != two.line:
             self._refuse(index, f"{operator} {self._table.columns[other].name} ({self._table.columns[other].type})", one.expected)
         loads = f"{self._load(one, left, index, 'v')} and {self._load(two, right, other, 'w')}"
@@ -314,7 +294,7 @@ class _Source:
     def _reading(self, index: int, kinds: frozenset[str]) -> Reading:
         column = self._table.columns[index]
         make = READINGS.get(column.type.partition("(")[0])
-        return make(column, kinds) if make else _AS_STORED
+        return make(column, kinds) if make else AS_STORED
 
     def _refuse(self, index: int, what: str, expected: str) -> NoReturn:
         column, table = self._table.columns[index], f"{self._table.schema}.{self._table.name}"
@@ -339,97 +319,6 @@ def _like(pattern: str) -> str:
     if len(parts) == 1:
         return parts[0]
     return parts[0] + "".join(f"(?>.*?{part})" for part in parts[1:-1] if part) + ".*" + parts[-1]
-
-
-def _numeric(text: str) -> int | Decimal | None:
-    """Return the number the digits say exactly; None when they say none, or one too long to compare."""
-    found = _NUMBER.fullmatch(text)
-    if found is None or len(text) > DIGITS_MAX or len(found["exponent"] or "") > 5:
-        return None
-    return Decimal(text) if found["fraction"] or found["exponent"] else int(text)
-
-
-def _number(value: Literal) -> int | Decimal | None:
-    number = _numeric(value) if isinstance(value, str) else value
-    return number if isinstance(number, int | Decimal) else None
-
-
-def _rounded(form: str) -> Callable[[Literal], float | int | Decimal | None]:
-    """Return the reader of a literal for floats of this size; one too large for it stays exact."""
-
-    def read(value: Literal) -> float | int | Decimal | None:
-        exact = _number(value)
-        try:
-            return exact if exact is None else float(struct.unpack(form, struct.pack(form, float(exact)))[0])
-        except OverflowError:
-            return exact
-
-    return read
-
-
-def _instant(value: Literal) -> str | None:
-    found = _INSTANT.fullmatch(value) if isinstance(value, str) else None
-    if found is None or any(int(found[part] or 0) > most for part, most in _INSTANT_MOST.items()):
-        return None
-    day, hour, minute, second, fraction = found.group("day", "hour", "minute", "second", "fraction")
-    return f"{day} {hour or '00'}:{minute or '00'}:{second or '00'}.{fraction or '':0<6}"
-
-
-def _span(value: Any) -> int | None:
-    """Return a length of time in microseconds."""
-    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found["minute"]) > 59 or int(found["second"] or 0) > 59:
-        return None
-    seconds = int(found["hour"]) * 3600 + int(found["minute"]) * 60 + int(found["second"] or 0)
-    micro = seconds * 1_000_000 + int(f"{found['fraction'] or '':0<6}")
-    return -micro if found["sign"] else micro
-
-
-def _plain_digits(value: Any) -> Decimal | None:
-    return Decimal(value) if type(value) is str and value.removeprefix("-").replace(".", "", 1).isdecimal() else None
-
-
-def _not_nan(value: Any) -> float | None:
-    return value if value == value else None  # noqa: PLR0124 - NaN is not itself
-
-
-def _text(value: Any) -> str | None:
-    return value if type(value) is str else None
-
-
-def _octets(value: Any) -> bytes | None:
-    return value if type(value) is bytes else value.encode("utf-8", "surrogatepass") if type(value) is str else None
-
-
-def _textual(column: Column, kinds: frozenset[str]) -> Reading:
-    if column.charset == "binary":
-        return _BYTES
-    return _BYTES if kinds == {"bytes"} and column.charset in _UTF8 else _TEXT
-
-
-def _enum(column: Column, kinds: frozenset[str]) -> Reading:
-    names = {0: "", **dict(enumerate(column.labels, start=1))}
-    return _labelled(column, kinds, names.get)
-
-
-def _set(column: Column, kinds: frozenset[str]) -> Reading:
-    @lru_cache(maxsize=1024)
-    def names(mask: Any) -> str | None:
-        if type(mask) is not int or mask >> len(column.labels):
-            return None
-        return ",".join(label for bit, label in enumerate(column.labels) if mask >> bit & 1)
-
-    return _labelled(column, kinds, names)
-
-
-def _labelled(column: Column, kinds: frozenset[str], names: Callable[[Any], str | None]) -> Reading:
-    if kinds == {"number"}:
-        return _INTEGER
-    return Reading("text", names, _text, "'text' or a number") if column.labels else _UNNAMED
-
-
-def _always(reading: Reading) -> Callable[[Column, frozenset[str]], Reading]:
-    return lambda _column, _kinds: reading
 
 
 NEGATED = {"=": "!=", "<": ">=", ">": "<=", "in": "not in", "like": "not like", "is null": "is not null"}
@@ -463,38 +352,3 @@ VALUES: Mapping[str, tuple[set[str], Callable[[str, Any], Literal | Name]]] = {
     "Boolean": ({"this"}, lambda _text, node: int(bool(node.this))),
 }
 _KINDS_OF = {int: "number", Decimal: "number", str: "text", bytes: "bytes"}
-_UTF8 = frozenset({"utf8mb4", "utf8mb3", "utf8", "ascii"})
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.(?P<fraction>\d*))?|\.\d+)(?:[eE](?P<exponent>[+-]?\d+))?", re.ASCII)
-_INSTANT = re.compile(
-    r"(?P<day>\d{4}-(?P<month>\d\d)-(?P<date>\d\d))"
-    r"(?:[ T](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?)?",
-    re.ASCII,
-)
-_INSTANT_MOST = {"month": 12, "date": 31, "hour": 23, "minute": 59, "second": 59}
-_MIDNIGHT = "0000-00-00 00:00:00.000000"
-_SPAN = re.compile(r"(?P<sign>-?)(?P<hour>\d{1,3}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:\.(?P<fraction>\d{1,6}))?)?", re.ASCII)
-_AS_STORED = Reading("", None, lambda _: None, "IS NULL, or = or != with the same column of the other image")
-_UNNAMED = Reading("", None, lambda _: None, "a number: the labels are not in the log, but a schema tells them")
-_INTEGER = Reading("number", lambda value: _plain_digits(value) if type(value) is str else value, _number, "a number")
-_TEXT = Reading("text", _text, _text, "'text'")
-_BYTES = Reading("bytes", _octets, _octets, "X'hex' or 'text'")
-_INSTANTS = Reading(
-    "instant",
-    lambda value: value + _MIDNIGHT[len(value) :] if type(value) is str else None,
-    _instant,
-    "'YYYY-MM-DD' or 'YYYY-MM-DD hh:mm:ss.ffffff', and no LIKE",
-)
-# Column types and how they are read; the makers get the column and the kinds of the literals it is compared with.
-READINGS: Mapping[str, Callable[[Column, frozenset[str]], Reading]] = {
-    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"), _always(_INTEGER)),
-    "decimal": _always(Reading("number", _plain_digits, _number, "a number")),
-    "float": _always(Reading("float", _not_nan, _rounded("f"), "a number")),
-    "double": _always(Reading("float", _not_nan, _rounded("d"), "a number")),
-    **dict.fromkeys(("date", "datetime", "timestamp"), _always(_INSTANTS)),
-    "time": _always(Reading("time", _span, _span, "'hh:mm:ss.ffffff'")),
-    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext"), _textual),
-    "json": _always(_TEXT),
-    "enum": _enum,
-    "set": _set,
-    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "geometry", "vector"), _always(_BYTES)),
-}

@@ -39,7 +39,7 @@ COLUMNS = (
     Column("place", "geometry"),
     Column("odd `name`", "int"),
     Column("order", "year"),
-    Column("strange", "uuid"),
+    Column("strange", "inet6"),
 )
 TABLE = Table("shop", "orders", COLUMNS, (0,))
 VALUES: dict[str, Any] = {column.name: None for column in COLUMNS}

@@ -17,7 +17,7 @@ PACKAGE = "dblog_tasks"
 ORDER = (
     ("errors", "text"),
     ("event",),
-    ("ledger", "findings"),
+    ("ledger", "findings", "readings"),
     ("filters", "expression", "storage"),
     ("row_filters",),
     ("selection",),

@@ -174,3 +174,9 @@ def test_a_checkpoint_of_another_log_is_refused(planned: Making) -> None:
     start = Checkpoint(position=Position("pg", planned().end.position.value), log="0" * 32)
     with pytest.raises(Exception, match="another log"):
         planned(start=start)
+
+
+def test_rows_are_chosen_by_what_their_text_means(planned: Making) -> None:
+    """A condition on an integer, which the log has as text, takes the rows it means."""
+    assert [("t", (("2", "two"), None))] == undone(planned(tables=["public.t"], where="after.a >= 1.5"))
+    assert [("t", (("1", "three"), ("1", "one")))] == undone(planned(tables=["public.t"], where="before.a = 01"))
