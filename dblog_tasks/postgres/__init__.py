@@ -9,6 +9,7 @@ columns         what SQL writes around them                     no I/O
 formats         which format a log is in                        no I/O
 transactions    messages put together                           no I/O but a temporary file
 catalog         what a schema file says of tables               no I/O
+live_catalog    what a live server says of them
 images          whole rows, or why there are none               no I/O
 selection       what the decoder asks of a selection            no I/O
 events          the events of a log, judged and counted         no I/O

@@ -3,6 +3,7 @@ r"""What a schema says of tables: a file that `pg_dump -s` wrote.
 Law: text in, a catalog out; no SQL is run. Everything that is no table, key, identity or publication is passed over, whatever it is.
 
     CREATE TABLE s.t (… GENERATED ALWAYS AS (…) STORED …)      columns, in order; which the database computes
+    … ) INHERITS (s.p, …)                                      columns of its parents before its own
     ALTER TABLE [ONLY] s.t ADD CONSTRAINT … PRIMARY KEY (…)    key
     CREATE UNIQUE INDEX i ON s.t USING btree (…)               for REPLICA IDENTITY USING INDEX i; a key where its columns are NOT NULL
     ALTER TABLE ONLY s.t REPLICA IDENTITY FULL                 identity: d, where nothing is said
@@ -164,22 +165,34 @@ def _create_table(words: list[str], catalog: Catalog) -> None:
     name, at = _name(words, at)
     if name is None or at >= len(words) or words[at] != "(":
         return
-    columns: list[Column] = []
+    parts, after = _parts(words, at)
+    columns, required = _inherited(words, after, catalog)
     key: tuple[str, ...] = ()
-    required: set[str] = set()
-    for part in _parts(words, at)[0]:
+    for part in parts:
         upper = _upper(part)
         if upper[0] in _NO_COLUMN:
             if "PRIMARY" in upper and "(" in part:
                 key = tuple(unquoted(_folded(column[0])) for column in _parts(part, part.index("("))[0])
             continue
         column = _column(part)
-        columns.append(column)
+        columns[column.name] = column
         if "NOT" in upper or "PRIMARY" in upper:
             required.add(column.name)
         if "PRIMARY" in upper:
             key = (column.name,)
-    catalog.tables[name] = Described(tuple(columns), key, required=frozenset(required), primary=bool(key))
+    catalog.tables[name] = Described(tuple(columns.values()), key, required=frozenset(required), primary=bool(key))
+
+
+def _inherited(words: list[str], at: int, catalog: Catalog) -> tuple[dict[str, Column], set[str]]:
+    """Return the columns of the tables after INHERITS, which pg_dump does not write again, and those of them that are NOT NULL."""
+    columns: dict[str, Column] = {}
+    required: set[str] = set()
+    if _upper(words[at : at + 1]) == ["INHERITS"]:
+        parents = [catalog.tables.get(name) for part in _parts(words, at + 1)[0] if (name := _name(part, 0)[0]) is not None]
+        for parent in filter(None, parents):
+            columns |= {column.name: column for column in parent.columns if column.name not in columns}
+            required |= parent.required
+    return columns, required
 
 
 def _column(part: list[str]) -> Column:

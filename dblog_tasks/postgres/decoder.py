@@ -130,11 +130,13 @@ def _read_blocks(reader: Any) -> Iterator[bytes]:
 
 
 def _catalog(options: OpenOptions) -> Any:
-    """Return what the schema option says of tables; None without one."""
+    """Return what the schema option says of tables: a DSN is asked, a file is read; None without one."""
     if not options.schema:
         return None
-    if "://" in options.schema and options.schema.startswith(("postgres://", "postgresql://")):
-        raise UnsupportedLog("pg: a live server cannot be asked for its schema yet", hint="give a file that pg_dump -s wrote")
+    if options.schema.startswith(("postgres://", "postgresql://")):
+        from dblog_tasks.postgres.live_catalog import live_catalog  # noqa: PLC0415 - an extra
+
+        return live_catalog(options.schema)
     from dblog_tasks.postgres.catalog import read_schema  # noqa: PLC0415 - seldom needed
 
     return read_schema(storage.read_file(options.schema, options.storage_options).decode("utf-8", "surrogateescape"))

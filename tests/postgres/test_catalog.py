@@ -102,3 +102,16 @@ def test_a_dump_says_what_the_catalog_of_its_server_said(name: str, scenario: Un
         assert table["replident"] == described.identity
         if primary:
             assert primary == described.key
+
+
+def test_inherited_columns_come_first() -> None:
+    """pg_dump does not write them again for a table that INHERITS, only what is its own or was defined again."""
+    found = read_schema("""
+        CREATE TABLE a.p (id integer NOT NULL, v text); CREATE TABLE a.q (w "char", v text);
+        ALTER TABLE ONLY a.p ADD CONSTRAINT p_pkey PRIMARY KEY (id);
+        CREATE TABLE a.t (own date, v text NOT NULL) INHERITS (a.p, a.q); CREATE TABLE a.u () INHERITS (a.t, gone.away);
+    """).tables
+
+    expected = [("id", "integer", False), ("v", "text", False), ("w", '"char"', False), ("own", "date", False)]
+    assert expected == names(found["a", "t"]) == names(found["a", "u"])
+    assert (frozenset({"id", "v"}), (), False) == (found["a", "u"].required, found["a", "t"].key, found["a", "t"].primary)
