@@ -42,6 +42,50 @@ RECORDS = [command(*text.split()) for text in (
     "SELECT 0", "INCR a", "SET a 1", "RPUSH l x y", "MULTI", "SADD s 1", "INCR b", "EXEC", "INCR a", "MULTI", "INCR c", "SET d 1",
 )]  # fmt: skip
 AOF = b"".join(RECORDS)
+# Of PostgreSQL's test_decoding. What transaction 2 did is committed after all of 3 and 5, what 5 did is rolled back, 6 is our own.
+CHANGES = b"""BEGIN 1
+table public.t: INSERT: a[integer]:1 b[text]:'one'
+table public.u: INSERT: a[integer]:1 b[text]:'one'
+COMMIT 1 (at 2026-11-23 10:00:00+00)
+BEGIN 2
+table public.t: UPDATE: old-key: a[integer]:1 b[text]:'one' new-tuple: a[integer]:1 b[text]:'two'
+PREPARE TRANSACTION 'two', txid 2
+BEGIN 3
+table public.u: TRUNCATE: (no-flags)
+table public.t: DELETE: a[integer]:2 b[text]:'two'
+COMMIT 3 (at 2026-11-23 10:00:01+00)
+BEGIN 5
+table public.t: INSERT: a[integer]:5 b[text]:'five'
+PREPARE TRANSACTION 'five', txid 5
+ROLLBACK PREPARED 'five', txid 5
+COMMIT PREPARED 'two', txid 2
+BEGIN 6
+table public.dblog_replay: INSERT: id[integer]:1
+table public.t: INSERT: a[integer]:6 b[text]:'six'
+COMMIT 6 (at 2026-11-23 10:00:02+00)
+"""
+PLAIN = b"".join(
+    b"BEGIN %d\ntable public.t: INSERT: a[integer]:1\nCOMMIT %d (at 2026-11-23 10:00:00+00)\n" % (xid, xid) for xid in range(1, 6)
+)
+# Of pgoutput, in hexadecimal digits: transaction 9 with a row of its own and one of its subtransaction 10, which is aborted.
+_LETTERS = (
+    "53 00000009 01",  # a stream starts: a table of one column, two inserts
+    "52 00000009 00000007 7075626c696300 7400 66 0001 01 6100 00000017 ffffffff",
+    "49 00000009 00000007 4e 0001 74 00000001 39",
+    "49 0000000a 00000007 4e 0001 74 00000001 38",
+    "45",
+    "41 00000009 0000000a",
+    "63 00000009 00 0000000000000020 0000000000000030 0000000000000000",
+)
+STREAMED = "".join(f"0/30\t9\t{letter.replace(' ', '')}\n" for letter in _LETTERS).encode()
+
+
+def line_ends(log: bytes) -> list[int]:
+    """Return the ends of the lines of a log, each of which is a record."""
+    return [at + 1 for at, byte in enumerate(log) if byte == ord("\n")]
+
+
+FIRST, THIRD = line_ends(CHANGES)[3], line_ends(CHANGES)[10]  # ends of COMMIT 1 and COMMIT 3
 
 
 class Case(NamedTuple):
@@ -52,7 +96,9 @@ class Case(NamedTuple):
     options: dict[str, Any]
     start: int = 0
     stop: int = 0
-    packed: int = 0  # events inside compressed transactions; and parts that are lost where there is no event
+    packed: int = (
+        0  # events inside compressed transactions; and parts that are lost where there is no event; less what goes on after the stop
+    )
 
 
 def ends(log: bytes) -> list[int]:
@@ -136,6 +182,18 @@ CASES: dict[str, Case] = {
     "commands from": Case("redis", AOF, {}, start=record_ends()[1]),
     "commands up to": Case("redis", AOF, {}, stop=record_ends()[3]),
     "commands that wait": Case("redis", AOF, {"resume": True}),
+    "changes": Case("pg", CHANGES, {}),
+    "changes of a table": Case("pg", CHANGES, {"selection": selection(tables=["u"])}),
+    "changes of no table": Case("pg", CHANGES, {"selection": selection(tables=["nobody.*"])}),
+    "changes of a kind": Case("pg", CHANGES, {"selection": selection(kinds=["delete"])}),
+    "changes of rows": Case("pg", CHANGES, {"selection": selection(tables=["t"], where="a = 1")}),
+    "changes of whole transactions": Case("pg", CHANGES, {"selection": selection(kinds=["delete"]), "whole_transactions": True}),
+    "changes of a transaction": Case("pg", CHANGES, {"selection": selection(transactions=["3"])}),
+    "changes from": Case("pg", CHANGES, {}, start=FIRST),
+    "changes up to": Case("pg", CHANGES, {}, stop=THIRD, packed=-3),
+    "plain changes": Case("pg", PLAIN, {}),
+    "plain changes of another table": Case("pg", PLAIN, {"selection": selection(tables=["orders"])}),
+    "a subtransaction that was aborted": Case("pg", STREAMED, {}),
 }
 
 
@@ -165,7 +223,7 @@ def balance(name: str) -> None:
     steps = list(plan.steps())
     outside = ledger.not_needed[words.BEFORE_START] + ledger.not_needed[words.AFTER_STOP] if case.start or case.stop else 0
     assert isinstance(case.log, bytes)
-    bounds = ends(case.log) if case.driver == "mysql" else record_ends()
+    bounds = BOUNDS[case.driver](case.log)
     final = int(plan.end.position.value.rpartition(":")[2]) if "torn" in name else case.stop or bounds[-1]
     inside = [end for end in bounds if case.start < end <= final]
 
@@ -173,6 +231,9 @@ def balance(name: str) -> None:
     assert (len(steps), len(list(plan.omitted()))) == (ledger.undone, ledger.omitted.total())
     assert sum(rows_of(step.operation) for step in steps) == ledger.rows_undone
     assert Counter(line["reason"] for line in plan.omitted()) == ledger.omitted
+
+
+BOUNDS: dict[str, Callable[[bytes], list[int]]] = {"mysql": ends, "redis": lambda _: record_ends(), "pg": line_ends}
 
 
 def rows_of(operation: RowChanges | CommandChange) -> int:
@@ -214,6 +275,10 @@ def verdicts() -> None:
     indexed = made(CASES["no table, as an index shows"]).ledger
     assert {words.NOT_READ: indexed.total} == indexed.not_needed
     assert made(CASES["own replays too"]).ledger == made(CASES["everything"]).ledger
+    assert (4, 4) == tuple(made(CASES["changes"]).ledger.not_needed[reason] for reason in (words.ROLLED_BACK, words.OWN_REPLAY))
+    assert made(CASES["changes from"]).ledger.not_needed[words.BEFORE_START] == 4
+    assert made(CASES["changes up to"]).ledger.not_needed[words.AFTER_STOP] == 3
+    assert made(CASES["a subtransaction that was aborted"]).ledger.not_needed == {words.STRUCTURE: 5, words.ROLLED_BACK: 1}
 
 
 def test_verdicts_are_the_right_ones() -> None:
@@ -236,6 +301,7 @@ COUNTING = {
     "dblog_tasks.mysql.header_search": r"ledger",
     "dblog_tasks.mysql.reading": r"_frames|_damaged",
     "dblog_tasks.part": r"ledger",
+    "dblog_tasks.postgres.events": r"ledger",
     "dblog_tasks.redis": r"ledger",
     "dblog_tasks.redis.decoder": r"ledger",
     "dblog_tasks.redis.resp": r"counted",
@@ -287,7 +353,8 @@ SEES = {"dblog_tasks.mysql.reading": "on_damage", "dblog_tasks.part": "resume"}
 
 def nearest(module: str) -> list[str]:
     """Return the names of all cases, those first that are likely to see what a module counts."""
-    driver, option = "redis" if "redis" in module else "mysql", SEES.get(module, "selection")
+    driver = next((driver for word, driver in (("redis", "redis"), ("postgres", "pg")) if word in module), "mysql")
+    option = SEES.get(module, "selection")
     return sorted(CASES, key=lambda case: (CASES[case].driver != driver, option not in CASES[case].options))
 
 
