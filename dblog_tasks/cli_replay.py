@@ -27,6 +27,7 @@ Where = Annotated[
         name="--target", help="mysql://user@host/schema or postgresql://user@host/db, env:NAME of a variable that holds one, or block:NAME."
     ),
 ]
+OnConflict = Annotated[Literal["stop", "skip", "force"], Parameter(help="What to do with a row that is not as the log left it.")]
 Report = Annotated[Literal["text", "json"], Parameter("--as", help="Sentences, or the report as JSON.")]
 SHOWN_MAX = 20
 
@@ -42,13 +43,12 @@ def replay(
     acknowledge: Annotated[
         list[str], given("A reason you accept: of an omission, 'hard conflicts', 'new conflicts', 'engine: TABLE', 'no key: TABLE'.")
     ] = [],  # noqa: B006
-    on_conflict: Annotated[
-        Literal["stop", "skip", "force"], Parameter(help="What to do with a row that is not as the log left it.")
-    ] = "stop",
+    on_conflict: OnConflict = "stop",
     batch_rows: Annotated[int, Parameter(help="Rows of one transaction; whole transactions of the log where they fit.")] = BATCH_ROWS,
     atomic: Annotated[bool, Parameter(help="All in one transaction.")] = False,
     max_rate: Annotated[float, Parameter(help="Rows a second; 0: no limit.")] = 0,
     max_running: Annotated[int, Parameter(help="Hold when more sessions are at work on the server; 0: no limit.")] = 0,
+    max_lag: Annotated[float, Parameter(help="Hold when a replica is more seconds behind (PostgreSQL); 0: no limit.")] = 0,
     guard_ignore: Annotated[list[str], given("A column no guard looks at: what a trigger touches.")] = [],  # noqa: B006
     accept_drift: Annotated[list[str], given("A column that may be missing or of another type in the target; it is left out.")] = [],  # noqa: B006
     triggers: Annotated[
@@ -77,6 +77,7 @@ def replay(
         atomic=atomic,
         max_rate=max_rate,
         max_running=max_running,
+        max_lag=max_lag,
         guard_ignore=tuple(guard_ignore),
         accept_drift=tuple(accept_drift),
         triggers=triggers,

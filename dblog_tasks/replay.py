@@ -89,6 +89,11 @@ def replay(
     with closing(open_target(plan.manifest["driver"], options)) as target:
         cancel = cancel or CancelEvent()
         bound = patiently(target, cancel, lambda: target.bind(contents.tables, contents.used))
+        if request.max_lag and not request.dry_run and target.load().lag is None:
+            raise InvalidInput(
+                "this server cannot tell how far its replicas are behind, which max_lag limits",
+                hint="leave it out, and limit the rate (max_rate) or the sessions at work (max_running)",
+            )
         tables = {table: bound[at] for at, table in enumerate(contents.tables)}
         return _Replay(request, plan, contents, target, tables, progress, cancel, outcomes, options.passing).run()
 

@@ -41,7 +41,7 @@ class ReplayRequest:
         atomic: one transaction for all.
         max_rate: rows a second; 0: no limit.
         max_running: sessions at work on the server above which the replay is held; 0: no limit.
-        max_lag: seconds its replicas may be behind, where the target can tell; 0: no limit.
+        max_lag: seconds its replicas may be behind; a target that cannot tell (MySQL, MariaDB) is refused; 0: no limit.
         guard_ignore: columns no guard looks at.
         accept_drift: columns that may be missing or of another type, and are left out then.
         triggers: refuse, allow, or `set:@variable=1`.

@@ -57,7 +57,9 @@ class ReplayOptions(BaseModel):
     atomic: Annotated[bool, Field(title="All or nothing", description="One transaction for the whole plan, for small ones")] = False
     max_rate: float = Field(0, title="Rows a second, at most", ge=0, description="0: as fast as the target takes them")
     max_running: int = Field(0, title="Sessions at work, at most", ge=0, description="Held when the server has more; 0: no limit")
-    max_lag: float = Field(0, title="Seconds behind, at most", ge=0, description="Held when a replica is more; 0: no limit")
+    max_lag: float = Field(
+        0, title="Seconds behind, at most", ge=0, description="Held when a replica is more; PostgreSQL only; 0: no limit"
+    )
     guard_ignore: list[str] = Field([], title="Columns to overlook", description="Whose value does not matter: what a trigger sets")
     accept_drift: list[str] = Field([], title="Changed columns to accept", description="Missing or of another type in the target")
     triggers: str = Field(

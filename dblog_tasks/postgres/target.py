@@ -341,9 +341,9 @@ class PostgresTarget:
         """Return how busy the server is."""
         ((running, lag),) = self._session.query(
             "SELECT (SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'),"
-            " (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication)"
+            " (SELECT coalesce(extract(epoch FROM max(replay_lag)), 0) FROM pg_stat_replication)"  # without one: none is behind
         )
-        return Load(int(running or 0), None if lag is None else float(lag))
+        return Load(int(running or 0), float(lag or 0))
 
     def close(self) -> None:
         """End the connection."""

@@ -248,6 +248,15 @@ def test_a_server_at_work_holds_the_replay(scene: MakeScene) -> None:
     assert shop.before == shop.dump()
 
 
+def test_a_limit_that_the_server_cannot_tell_is_refused(scene: MakeScene) -> None:
+    """It is not left out without a word."""
+    shop = scene(ITEMS)
+    shop.damage("UPDATE t SET a=0 WHERE id<4")
+    with pytest.raises(InvalidInput, match="cannot tell how far its replicas are behind"):
+        shop.replay(max_lag=5.0)
+    assert "dry run" == shop.replay(max_lag=5.0, dry_run=True).outcome
+
+
 # ---- the log since the plan was made
 
 
