@@ -29,7 +29,7 @@ from dblog_tasks.planning import PlanRequest
 from tests.fixtures import NOT_HERE, scenarios
 
 SCENARIOS = [name for name in scenarios() if "corrupt" in name]
-pytestmark = pytest.mark.skipif(not SCENARIOS, reason=NOT_HERE)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SCENARIOS, reason=NOT_HERE)]
 
 MEMORY_MAX = 64 << 20
 SALVAGE = "on_damage" in {field.name for field in fields(PlanRequest)}

@@ -154,6 +154,7 @@ def logs(draw: st.DrawFn) -> bytes:
     return log.data
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(logs(), st.sampled_from(list(OPTIONS)), st.sampled_from([2500, 4 << 20]))
 def test_any_transactions_make_the_same_plan(log: bytes, options: str, segment: int) -> None:

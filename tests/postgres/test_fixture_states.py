@@ -30,7 +30,7 @@ from tests.postgres_fixtures import (
     states,
 )
 
-pytestmark = pytest.mark.skipif(not SCENARIOS, reason="no such fixtures (DBLOG_FIXTURES names their folder)")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SCENARIOS, reason="no such fixtures (DBLOG_FIXTURES names their folder)")]
 LOST_A_CHARACTER = ("hard_text", (".tsv", ".txt"))  # what wrote these files has lost U+10FFFF
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 NO_IDENTITY = ("public", "ctas")  # pgoutput and wal2json would not tell of its updates, so nothing of it is undone
