@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import cached_property
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from dblog_tasks.event import Checkpoint, Position, Source
 from dblog_tasks.postgres.columns import told_by_escapes
 from dblog_tasks.postgres.events import FileDecoder, PostgresEvent
 from dblog_tasks.postgres.formats import COPY, PSQL, head_of
-from dblog_tasks.postgres.place import DRIVER, place_text
+from dblog_tasks.postgres.place import DRIVER, Place, place_text
 from dblog_tasks.postgres.selection import Selection
 from dblog_tasks.postgres.transactions import Group
 
@@ -57,6 +58,12 @@ class PostgresDecoder:
         self.span: tuple[datetime, datetime] | None = None
         self._events = self._read()
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The files of the whole log, of which these are some or all, oldest first."""
+        whole = storage.find_logs(self.options.log, self.options.storage_options) if self.options.log else self.files
+        return tuple(file.name for file in whole)
+
     @property
     def is_alone(self) -> bool:
         """Whether this is all of the log: then a checkpoint must be of it."""
@@ -67,6 +74,11 @@ class PostgresDecoder:
         self.checkpoint = Checkpoint(self.source, Position(DRIVER, place_text(group.end, file.offsets_of)), file.identity)
         if group.time is not None:
             self.note_times(group.time, group.time)
+
+    def read_to(self, file: FileDecoder, end: Place) -> None:
+        """Note that a file is read to its end, where none of its groups was passed."""
+        if self.checkpoint == self.options.checkpoint:
+            self.checkpoint = Checkpoint(self.source, Position(DRIVER, place_text(end, file.offsets_of)), file.identity)
 
     def note_times(self, earliest: datetime, latest: datetime) -> None:
         """Note the commit times of transactions that were dealt with."""
@@ -89,11 +101,10 @@ class PostgresDecoder:
             name = self.options.source.name or PurePath(str(getattr(self.options.reader, "name", "") or "reader")).name
             yield from self._file(name, _read_blocks(self.options.reader), last=True)
             return
-        whole = storage.find_logs(self.options.log, self.options.storage_options) if self.options.log else self.files
         for file in self.files:
             check_cancelled(self.options.cancel)
             with closing(self._blocks(file)) as blocks:
-                yield from self._file(file.name, blocks, last=file.name == whole[-1].name)
+                yield from self._file(file.name, blocks, last=file.name == self.names[-1])
 
     def _blocks(self, file: storage.LogFile) -> Generator[bytes]:
         yield from storage.read_blocks(file, self.options.storage_options, block_size=_BLOCK, cancel=self.options.cancel)

@@ -180,7 +180,14 @@ class FileDecoder:
         self._takes_all = everything and not decoder.options.selection
 
     def _bound(self, position: Position) -> Place | None:
-        return place_of(position, lsns=self.lsns, file=self.name) if position else None
+        if not position:
+            return None
+        name, names = position.value.rpartition(":")[0], () if self.lsns else self._decoder.names
+        if (
+            name != self.name and name in names and self.name in names
+        ):  # a place in another file of the same log is before or after all of this one
+            return BEGINNING if names.index(name) < names.index(self.name) else END
+        return place_of(position, lsns=self.lsns, file=self.name)
 
     # ---- reading
 
@@ -200,6 +207,9 @@ class FileDecoder:
         yield from self._left(gatherer, stopped=stopped)
         if not stopped:
             self._check_ends(gatherer.last)
+            end = gatherer.last if self.lsns else self._read
+            if not self._last and end:  # others follow: it will get no more, so what it holds is told also when it ends no transaction
+                self._decoder.read_to(self, Place(end))
 
     def _plain(self) -> Plain | None:
         """Return what hands plain transactions in, where every change is wanted and somebody takes them."""

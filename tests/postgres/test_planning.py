@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,40 @@ def test_rows_are_chosen_by_what_their_text_means(planned: Making) -> None:
     """A condition on an integer, which the log has as text, takes the rows it means."""
     assert [("t", (("2", "two"), None))] == undone(planned(tables=["public.t"], where="after.a >= 1.5"))
     assert [("t", (("1", "three"), ("1", "one")))] == undone(planned(tables=["public.t"], where="before.a = 01"))
+
+
+@pytest.mark.parametrize("cuts", [["BEGIN 2"], ["BEGIN 3"], ["BEGIN 2", "BEGIN 4"]])
+def test_a_log_in_several_files_is_one_log(tmp_path: Path, cuts: list[str]) -> None:
+    """Divided between transactions it has the same changes; later ones are looked for in all of its files, whatever is selected."""
+    (tmp_path / "schema.sql").write_text(SCHEMA)
+    places = [0, *map(LOG.index, cuts), len(LOG)]
+    for number, (start, end) in enumerate(pairwise(places), 1):
+        (tmp_path / f"log.{number:06}").write_text(LOG[start:end])
+    (tmp_path / "whole.out").write_text(LOG)
+
+    def steps(*logs: str, **chosen: Any) -> tuple[list[str], int]:
+        paths = tuple(str(tmp_path / log) for log in logs)
+        out = str(tmp_path / "-".join(["plan", *logs, *chosen]))
+        made = make_plan(PlanRequest("pg", paths, out, selection=selection(**chosen), schema=str(tmp_path / "schema.sql")))
+        assert made is not None
+        return [str(step.operation) for step in made.steps()], made.manifest["conflicts"]["hard"]
+
+    files = [f"log.{number:06}" for number in range(1, len(places))]
+    assert steps("whole.out") == steps(*files)
+    assert steps("whole.out", transactions=("1",)) == steps(*files, transactions=("1",))
+
+
+def test_a_transaction_between_two_files_is_said(tmp_path: Path) -> None:
+    """What the first file has of it was not committed there."""
+    cut = LOG.index("table public.u: INSERT: a[integer]:1")
+    (tmp_path / "log.000001").write_text(LOG[:cut])
+    (tmp_path / "log.000002").write_text(LOG[cut:])
+    (tmp_path / "schema.sql").write_text(SCHEMA)
+    made = make_plan(
+        PlanRequest("pg", (str(tmp_path / "log.*"),), str(tmp_path / "plan"), selection=selection(), schema=str(tmp_path / "schema.sql"))
+    )
+
+    assert made is not None
+    assert [] == check(made)
+    assert LOG.count("\n") - 1 == made.ledger.total  # a text has an end of line in it
+    assert 2 == made.ledger.omitted["not committed in this log"]
