@@ -373,6 +373,7 @@ def test_there_are_lines_that_count() -> None:
     assert len(list(counting_lines())) > 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "line"), [*counting_lines()])
 def test_no_counting_line_can_go(name: str, line: int) -> None:
     """Without any one line that counts, the ledger of some case is wrong."""

@@ -96,6 +96,7 @@ def assert_split(whole: Plan, logs: Sequence[str], place: str) -> None:
     assert [[], []] == [check(plan) for plan in parts]
 
 
+@pytest.mark.slow
 def test_every_transaction_end_splits_the_log(whole: Plan) -> None:
     """A plan up to any transaction's end and one from there are together the plan of all."""
     found = sorted(
@@ -106,6 +107,7 @@ def test_every_transaction_end_splits_the_log(whole: Plan) -> None:
         assert_split(whole, [str(file) for file in FILES], place)
 
 
+@pytest.mark.slow
 def test_every_event_end_splits_the_log(whole: Plan) -> None:
     """The same inside transactions, and at the ends of files."""
     found = ends()
