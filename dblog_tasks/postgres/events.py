@@ -37,7 +37,7 @@ from dblog_tasks.postgres.message import (
 )
 from dblog_tasks.postgres.place import BEGINNING, DRIVER, END, Place, place_of, place_text
 from dblog_tasks.postgres.test_decoding import Plain
-from dblog_tasks.postgres.transactions import PREPARED_BEFORE, Gatherer, Group
+from dblog_tasks.postgres.transactions import BEGUN_BEFORE, PREPARED_BEFORE, Gatherer, Group
 from dblog_tasks.selection import Probe
 
 if TYPE_CHECKING:
@@ -46,20 +46,21 @@ if TYPE_CHECKING:
 REPLAY_TABLE = "dblog_replay"  # written by our own replays, in the transaction of the undo
 IDENTITY_LENGTH = 32  # hex digits
 _TELLS_NOTHING = frozenset({BEGIN, RELATION, TYPE, ORIGIN, MESSAGE})
-_ALONE = "prepared"  # the operation of what committed a transaction that this log does not hold
+# The operation of what committed a transaction that this log does not hold, or not all of.
+ENDS_ALONE: Mapping[Omission, str] = {PREPARED_BEFORE: "prepared", BEGUN_BEFORE: "begun"}
 
 _TRUNCATED = "the log holds no rows of it: restore from a backup what was there"
 # What is inside the filters and cannot be undone, by operation.
 WHOLE_PROBLEMS: Mapping[str, Omission] = {
     STREAMED: Omission("streamed without rows", "decode without the option stream-changes"),
-    _ALONE: PREPARED_BEFORE,
+    **{operation: problem for problem, operation in ENDS_ALONE.items()},
 }
 
 
 class PostgresEvent:
     """One record of a log (see `event.Event`), decoded when its body is asked for.
 
-    Beyond the contract: `operation` (insert, update, delete; truncate, streamed and prepared for what tells no rows; None for structure),
+    Beyond the contract: `operation` (insert, update, delete; truncate, streamed, prepared and begun for what tells no rows; None for structure),
     `transaction_info`, `omission` (why a change cannot be undone), `log` (identity of the file).
     """
 
@@ -223,7 +224,7 @@ class FileDecoder:
 
     def _dealt(self, group: Group) -> Iterator[PostgresEvent]:
         yield from self._judge(group)
-        if group.problem is None or group.problem is PREPARED_BEFORE:
+        if group.problem is None or group.problem in ENDS_ALONE:
             self._decoder.passed(self, group)
 
     def _left(self, gatherer: Gatherer, *, stopped: bool) -> Iterator[PostgresEvent]:
@@ -300,7 +301,7 @@ class FileDecoder:
             touched = {".".join(table) for (_, tables), reason in against.items() if reason for table in tables}
             self._info = (group, self._told(group, tuple(sorted(touched))))
         if self._takes_all and not group.aborted:
-            if self._options.changes_only and group.problem is not PREPARED_BEFORE:
+            if self._options.changes_only and group.problem not in ENDS_ALONE:
                 changes = (pair for pair in group.places() if pair[0].kind in OPERATIONS)
                 yield from (self._event(group, message, place) for message, place in changes)
                 self._ledger.not_needed[words.STRUCTURE] += len(group.messages) - sum(group.touched.values())
@@ -320,8 +321,8 @@ class FileDecoder:
 
     def _event(self, group: Group, message: Message, place: Place) -> PostgresEvent:
         operation = OPERATIONS.get(message.kind)
-        if group.problem is PREPARED_BEFORE and message is group.last:
-            operation = _ALONE
+        if group.problem is not None and message is group.last:
+            operation = ENDS_ALONE.get(group.problem, operation)
         tables = message.tables
         table = tables[0] if tables else None
         if len(tables) > 1:  # a truncate stands for the first of its tables that is meant

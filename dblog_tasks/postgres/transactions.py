@@ -5,6 +5,7 @@ Law: messages in, groups out; no I/O but a temporary file for what is too long t
     begin … commit                        in one piece: a group
     begin … prepare, later commit_prepared   a group where it is committed; rolled back: one whose changes never were
     stream_start … stream_stop, later stream_commit   likewise; subtransactions that were aborted never were
+    commit, where the begin is missing    a group with a `problem`, of what was gathered since
     a message, or a change, outside       a group of its own
     no end in this log                    a group with a `problem`, last
 """
@@ -47,7 +48,7 @@ OPEN_MAX = 1000  # transactions that are streamed or prepared at the same time
 NOT_COMMITTED = Omission(NOT_COMMITTED_REASON, "add the log that holds its COMMIT")
 PREPARED = Omission(PREPARED_REASON, "plan again when it was committed or rolled back: SELECT * FROM pg_prepared_xacts")
 PREPARED_BEFORE = Omission("a transaction that was prepared before this log", "add the log that holds its PREPARE TRANSACTION")
-_ENDS = frozenset({COMMIT, STREAM_COMMIT, COMMIT_PREPARED})
+BEGUN_BEFORE = Omission("a transaction that began before this log", "add the log that holds its BEGIN: what it did there is not undone")
 
 
 class Held:
@@ -215,11 +216,14 @@ class Gatherer:
 
     def _commit(self, message: Message) -> Group | None:
         group = self._open or Group()
+        if self._open is None or not self._bordered:
+            group.problem = BEGUN_BEFORE
         self._open = None
         if group.xid and message.xid and group.xid != message.xid:
             raise MalformedLog(f"the end of transaction {message.xid} in transaction {group.xid}", where=f"{self._name}:{message.start}")
         group.add(message)
-        return self._close(group)
+        self._set_end(group, message.lsn if self._lsns else message.end, ended=True)
+        return group
 
     def _close(self, group: Group) -> Group:
         last = group.last

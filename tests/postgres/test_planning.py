@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -205,16 +206,21 @@ def test_a_log_in_several_files_is_one_log(tmp_path: Path, cuts: list[str]) -> N
 
 
 def test_a_transaction_between_two_files_is_said(tmp_path: Path) -> None:
-    """What the first file has of it was not committed there."""
+    """What the first file has of it was not committed there, and what the second one has is not all of it; also without the first."""
     cut = LOG.index("table public.u: INSERT: a[integer]:1")
     (tmp_path / "log.000001").write_text(LOG[:cut])
     (tmp_path / "log.000002").write_text(LOG[cut:])
     (tmp_path / "schema.sql").write_text(SCHEMA)
-    made = make_plan(
-        PlanRequest("pg", (str(tmp_path / "log.*"),), str(tmp_path / "plan"), selection=selection(), schema=str(tmp_path / "schema.sql"))
-    )
+    schema = str(tmp_path / "schema.sql")
+    request = PlanRequest("pg", (str(tmp_path / "log.*"),), str(tmp_path / "plan"), selection=selection(), schema=schema)
+    made = make_plan(request)
 
     assert made is not None
     assert [] == check(made)
     assert LOG.count("\n") - 1 == made.ledger.total  # a text has an end of line in it
     assert 2 == made.ledger.omitted["not committed in this log"]
+    assert 1 == made.ledger.omitted["a transaction that began before this log"]
+    (tmp_path / "log.000001").unlink()
+    made = make_plan(replace(request, out=str(tmp_path / "second")))
+    assert made is not None
+    assert 1 == made.ledger.omitted["a transaction that began before this log"]

@@ -42,7 +42,7 @@ class Improved(NamedTuple):
 NUMBER = "DELETE FROM public.tp WHERE id = 1 AND v = {}"
 INSERTED = "INSERT INTO public.tp (id, v) VALUES (1, {})"
 IMPROVED = {
-    "commit_with_timestamp": Improved(["commit"]),
+    "commit_with_timestamp": Improved(["commit"], [], "began before this log"),
     "commit_prepared": Improved(["commit_prepared"], omitted="a transaction that was prepared before this log"),
     "prepare_transaction": Improved(["prepare"]),
     "streamed_block": Improved(["stream_start"]),
