@@ -296,37 +296,72 @@ def frames(
 
     Raises MalformedLog for damage, TruncatedLog when the file ends inside an event, UnsupportedLog for what is not read.
     """
-    source, data = iter(blocks), b""
+    source = _Blocks(blocks)
     if at == 0:
-        data = _gather(data, source, 4)
-        check_magic(data, name)
-        data, at = data[4:], 4
+        check_magic(source.after(b"", 4), name)
+        at = 4
     seen = _Seen(name, known, passing)
-    while True:
-        place = 0
+    data, place = source.block()
+    base = at - place  # offset in the file of data
+    while data:
         while place + HEADER_SIZE <= len(data):
-            place = seen.passed(data, place, at)
-            plain = seen.plain(data, place, at)
+            place = seen.passed(data, place, base)
+            plain = seen.plain(data, place, base)
             if plain:
                 yield from plain
                 place = plain[-1].at + plain[-1].size
                 continue
-            frame = seen.next(data, place, at)
+            frame = seen.next(data, place, base)
             if frame is None:
                 break
             if seen.known is None or frame.type == START_ENCRYPTION:
-                yield from _old_frames(data[place:], source, name, frame.start)
+                yield from _old_frames(data[place:], source.left(), name, frame.start)
                 return
             yield frame
             place += frame.size
-        at += place
-        rest = data[place:]
+        rest, at = data[place:], base + place
+        if not rest:
+            data, place = source.block()
+            base = at - place
+            continue
         need = int.from_bytes(rest[9:13], "little") if len(rest) >= HEADER_SIZE else HEADER_SIZE
-        data = _gather(rest, source, need)
+        data, place, base = source.after(rest, need), 0, at
         if len(data) < need:
-            if data:
-                raise _torn(data, need, f"{name}:{at}")
-            return
+            raise _torn(data, need, f"{name}:{at}")
+
+
+class _Blocks:
+    """The bytes of a file as they are read: block by block, and of the next one no more than an event that began before it needs."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._source = filter(None, blocks)
+        self._block, self._at = b"", 0  # read, and taken up to here
+
+    def block(self) -> tuple[bytes, int]:
+        """Return the next block, uncopied, and the place in it where what was not taken yet begins; at the end of the file an empty one."""
+        if self._at < len(self._block):
+            found = self._block, self._at
+        else:
+            found = next(self._source, b""), 0
+        self._block, self._at = b"", 0
+        return found
+
+    def after(self, data: bytes, need: int) -> bytes:
+        """Return data and what follows it, together `need` bytes where the file has as many."""
+        parts, missing = [data], need - len(data)
+        while missing > 0:
+            block, at = self.block()
+            if not block:
+                break
+            parts.append(block[at : at + missing])
+            missing -= len(parts[-1])
+            self._block, self._at = block, at + len(parts[-1])
+        return b"".join(parts)
+
+    def left(self) -> Iterator[bytes]:
+        """Yield what was not taken yet."""
+        while (found := self.block())[0]:
+            yield found[0][found[1] :]
 
 
 class _Seen:
@@ -394,20 +429,6 @@ def _is_summed(data: bytes, start: int, stop: int) -> bool:
     """Return whether an event ends with its checksum."""
     inside = stop - start >= HEADER_SIZE + CRC_SIZE
     return inside and crc32(memoryview(data)[start : stop - CRC_SIZE]) == int.from_bytes(data[stop - CRC_SIZE : stop], "little")
-
-
-def _gather(data: bytes, source: Iterator[bytes], need: int) -> bytes:
-    """Return data and what follows, at least `need` bytes where there are as many; a block is copied once."""
-    if not data and not need:
-        return next(source, b"")
-    parts, have = [data], len(data)
-    while have < need or have == len(data):
-        block = next(source, None)
-        if block is None:
-            break
-        parts.append(block)
-        have += len(block)
-    return b"".join(parts)
 
 
 def _torn(data: bytes, need: int, where: str) -> MalformedLog:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog
 
 
+BLOCK_MAX = 4 << 20  # a transaction between two blocks is not read by compiled code: few blocks
 NO_TABLE_MAP = Omission("rows without a table map", "the log was cut inside a statement")
 
 
@@ -415,7 +416,7 @@ class MySQLDecoder:
             yield from self._indexed(self.files[index], decoder, runs(found, self._sought, decoder.name, at, start, stop), start, stop)
             return
         recorder = Recorder(options.ledger.total) if self._indexes and stop is None and not start.offset else None
-        blocks = storage.read_blocks(self.files[index], options.storage_options, start=at, cancel=options.cancel)
+        blocks = storage.read_blocks(self.files[index], options.storage_options, start=at, largest=BLOCK_MAX, cancel=options.cancel)
         yield from decoder.events(blocks, at, decoder.format if at else None, start, stop, recorder)
         if recorder is not None and self._indexes is not None:
             made = recorder.finish(decoder.identity, head, self.files[index].size, decoder.format, options.ledger.total)

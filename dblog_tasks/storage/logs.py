@@ -254,9 +254,12 @@ def read_blocks(
     start: int = 0,
     stop: int | None = None,
     block_size: int = _BLOCK_BYTES,
+    largest: int = 0,
     cancel: CancelEvent | None = None,
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes from offset `start` up to `stop` (exclusive), in blocks of `block_size`, never an empty one.
+
+    Where `largest` is more, those of a plain file grow up to it: a whole reading has few of them, a short one reads little.
 
     A plain file is read from `start` to its end at that moment, and no more than that is asked of a store with ranges; a compressed
     one is read from its beginning. What can be read before damage or a cut is yielded first. Raises TruncatedLog and MalformedLog with
@@ -271,7 +274,7 @@ def read_blocks(
         yield from _in_blocks(_window(parts, start, stop), block_size)
     else:
         place = place_of(file.url, storage_options)
-        yield from _until_cancelled(stored_blocks(place, start, stop, block_size, missing=_VANISHED), cancel)
+        yield from _until_cancelled(stored_blocks(place, start, stop, block_size, largest, missing=_VANISHED), cancel)
 
 
 def ask_ahead(ask: Callable[[LogFile], T], files: Sequence[LogFile], storage_options: Options) -> Iterator[T]:

@@ -186,10 +186,10 @@ def _refuse_member(place: Place) -> None:
         raise UnsupportedLog("packed into its archive by a method that is not read", where=place.url, hint="unpack it")
 
 
-def stored_blocks(place: Place, start: int, stop: int | None, block_size: int, *, missing: str) -> Iterator[bytes]:
+def stored_blocks(place: Place, start: int, stop: int | None, block_size: int, largest: int = 0, *, missing: str) -> Iterator[bytes]:
     """Yield a file's bytes as stored, from offset `start` up to `stop` or its end at that moment; `missing` as for `reported`.
 
-    All blocks but the last have `block_size` bytes. Raises StorageError, also when the file is replaced or cut meanwhile.
+    The first block has `block_size` bytes, the next ones twice as many each until they have `largest`, if that is more. Raises StorageError, also when the file is replaced or cut meanwhile.
     """
     first = start + block_size if stop is None else min(stop, start + block_size)
     with reported("cannot be opened", place.url, missing=missing):
@@ -197,13 +197,14 @@ def stored_blocks(place: Place, start: int, stop: int | None, block_size: int, *
     try:
         end = source.length if stop is None else stop if source.length is None else min(stop, source.length)
         reading = _Reading(place, source, start, end, missing)
-        largest = max(block_size, 0 if place.local else _REQUEST_BYTES_MAX // block_size * block_size)
-        ranges = _ranges(start, end, block_size, largest)
+        largest = max(block_size, largest)
+        asked = largest if place.local else max(largest, _REQUEST_BYTES_MAX // block_size * block_size)
+        ranges = _ranges(start, end, block_size, asked)
         single = end is not None and end - start <= block_size
         for found in ahead(reading.fetch, ranges) if place.parallel and not single else map(reading.fetch, ranges):
             if not found:
                 return
-            yield from [found] if len(found) <= block_size else (found[at : at + block_size] for at in range(0, len(found), block_size))
+            yield from [found] if len(found) <= largest else (found[at : at + largest] for at in range(0, len(found), largest))
     finally:
         with suppress(Exception):  # nothing was written, so nothing can be lost
             source.close()
