@@ -7,55 +7,39 @@ Prefect is not imported here. Each verb is imported when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import gc
+from importlib import import_module
 from io import TextIOWrapper
 import os
 import sys
 
-from cyclopts import App, CycloptsError, Parameter
-
 from dblog_tasks import __version__
-from dblog_tasks.cli_options import DONE, INTERRUPTED, USAGE
-from dblog_tasks.errors import DblogError
-
-app = App(
-    name="dblog",
-    version=f"dblog-tasks {__version__}",
-    help="Recovery plans from database logs: find what went wrong, see what an undo would do, get it as SQL.",
-    help_format="plaintext",
-    result_action="return_value",
-    default_parameter=Parameter(negative=()),
-    suppress_keyboard_interrupt=False,
-)
+from dblog_tasks.cli_options import DONE, INTERRUPTED, USAGE, Verb, call, usage
+from dblog_tasks.errors import DblogError, InvalidInput
 
 MEMORY_KEPT = 8 << 20
 
-VERBS = {
-    "dblog_tasks.cli_plan:plan": (
-        "Plan the undo of what is selected, and write the plan; nothing is changed in any database.\n\n"
-        "Example: dblog plan /var/lib/mysql/mysql-bin.0* --driver mysql --out plan --table shop.orders --since 2026-11-23T14:00:00Z"
-    ),
-    "dblog_tasks.cli_show:show": ("Show what a plan would do.\n\nExample: dblog show plan --as sql > undo.sql"),
-    "dblog_tasks.cli_plan:events": (
-        "Print the events that are selected, one a line: position, kind, time, transaction, table, body.\n\n"
-        "Example: dblog events mysql-bin.000007 --driver mysql --kind delete --as json"
-    ),
-    "dblog_tasks.cli_plan:inspect": (
-        "Say what a log holds: changes over time, the biggest transactions, what could not be undone, and suspects with a plan line to "
-        "paste.\n\n"
-        "Example: dblog inspect /var/lib/mysql/mysql-bin.0* --driver mysql"
-    ),
-    "dblog_tasks.cli_show:check": ("Read a plan wholly: hashes, counts and ledger must agree.\n\nExample: dblog check plan"),
-    "dblog_tasks.cli_replay:replay": "Do an approved plan to a database, each step once.",
-    "dblog_tasks.cli_approve:approve": "Answer a flow run that waits for approval.",
-    "dblog_tasks.cli_doctor:doctor": "Say what an undo would miss today, and the statement that helps.",
-    "dblog_tasks.cli_init:init": "Write flows and deployments for a project of your own.",
-    "dblog_tasks.cli_replay:verify": "Read back every row a plan touched.",
-    "dblog_tasks.cli_config:config": "Show what is set on this machine, and where each value comes from.",
+# Where the function of each verb is, and what it does in a line; more is said in its docstring.
+VERBS: Mapping[str, tuple[str, str]] = {
+    "plan": ("cli_plan", "Plan the undo of what is selected, and write the plan; nothing is changed in any database."),
+    "show": ("cli_show", "Show what a plan would do; --as sql is the undo for a client."),
+    "replay": ("cli_replay", "Do an approved plan to a database, each step once."),
+    "verify": ("cli_replay", "Read back every row a plan touched."),
+    "events": ("cli_plan", "Print the events that are selected, one a line."),
+    "inspect": ("cli_plan", "Say what a log holds, with suspects and a plan line to paste."),
+    "check": ("cli_show", "Read a plan wholly: hashes, counts and ledger must agree."),
+    "approve": ("cli_approve", "Answer a flow run that waits for approval."),
+    "doctor": ("cli_doctor", "Say what an undo would miss today, and the statement that helps."),
+    "init": ("cli_init", "Write flows and deployments for a project of your own."),
+    "config": ("cli_config", "Show what is set on this machine, and where each value comes from."),
 }
-for verb, said in VERBS.items():
-    app.command(verb, help=said)
+OVERVIEW = """usage: dblog VERB … | dblog VERB --help | dblog --version
+
+Recovery plans from database logs: find what went wrong, see what an undo would do, get it as SQL.
+
+{verbs}
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Return the exit code of a command line; errors are one line on standard error."""
     try:
-        code = app(arguments, exit_on_error=False, print_error=False)
+        code = _answer(arguments)
         sys.stdout.flush()
-        return code if isinstance(code, int) else DONE
-    except (DblogError, CycloptsError) as error:
+    except DblogError as error:
         line = " ".join(str(error).split()).encode(errors="backslashreplace").decode()  # what a file holds may be no text
         print(f"dblog: {line}", file=sys.stderr)
         return USAGE
@@ -88,3 +71,23 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"dblog: output cannot be written: {error.strerror}", file=sys.stderr)
         return USAGE
+    else:
+        return code
+
+
+def _answer(arguments: Sequence[str]) -> int:
+    """Return the exit code of a verb, or print what there is to know of verbs."""
+    verb, *words = arguments or ("--help",)
+    if verb == "--version":
+        print(f"dblog-tasks {__version__}")
+        return DONE
+    if verb in ("--help", "-h"):
+        print(OVERVIEW.format(verbs="\n".join(f"  {name:9} {said}" for name, (_, said) in VERBS.items())), end="")
+        return DONE
+    if verb not in VERBS:
+        raise InvalidInput(f"no verb {verb}, expected one of {', '.join(VERBS)}", hint="dblog --help")
+    function: Verb = getattr(import_module(f"dblog_tasks.{VERBS[verb][0]}"), verb)
+    if "--help" in words or "-h" in words:
+        print(usage(function), end="")
+        return DONE
+    return call(function, words)

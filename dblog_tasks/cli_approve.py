@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from dblog_tasks.cli_options import DONE, given
+from dblog_tasks.cli_options import DONE, Option
 from dblog_tasks.errors import InvalidInput
 
 
 def approve(
-    run: Annotated[str, Parameter(name="RUN", help="Id or name of the suspended flow run.")],
+    run: Annotated[str, Option("Id or name of the suspended flow run.", "RUN")],
     /,
     *,
-    approve: Annotated[str, given("Id of the plan, as the screen shows it: approves it.")] = "",
-    decline: Annotated[bool, Parameter(help="Say no: the run ends, nothing is changed.")] = False,
-    by: Annotated[str, given("Your name, kept with the run.")] = "",
+    approve: Annotated[str, Option("Id of the plan, as the screen shows it: approves it.")] = "",
+    decline: Annotated[bool, Option("Say no: the run ends, nothing is changed.")] = False,
+    by: Annotated[str, Option("Your name, kept with the run.")] = "",
     on_conflict: Annotated[
-        Literal["stop", "skip", "force"] | None, given("What to do with rows that were changed since, where there are any.")
+        Literal["stop", "skip", "force"] | None, Option("What to do with rows that were changed since, where there are any.")
     ] = None,
-    accept: Annotated[bool, Parameter(help="Accept what the screen names under To accept.")] = False,
+    accept: Annotated[bool, Option("Accept what the screen names under To accept.")] = False,
 ) -> int:
     """Show what a flow run asks, and answer it; on a terminal the answer is asked for, in a pipe the screen alone is shown.
 

@@ -6,15 +6,13 @@ from dataclasses import asdict
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from dblog_tasks.cli_options import DONE
+from dblog_tasks.cli_options import DONE, Option
 
 
 def config(
     *,
     as_: Annotated[
-        Literal["text", "json"], Parameter("--as", help="Columns for a person, or a JSON object with what each setting means.")
+        Literal["text", "json"], Option("Columns for a person, or a JSON object with what each setting means.", "--as")
     ] = "text",
 ) -> int:
     """Show every setting, its value, and where that comes from; secrets as asterisks.

@@ -6,10 +6,9 @@ from pathlib import Path
 import sys
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
 import orjson
 
-from dblog_tasks.cli_options import DONE, DRIFTED, StorageOptions, given, store
+from dblog_tasks.cli_options import DONE, DRIFTED, Option, StorageOptions, store
 from dblog_tasks.doctor import KEEP_DAYS, examine_log, examine_server, is_server
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.findings import Drift, Examination, drift, finding_lines
@@ -17,9 +16,8 @@ from dblog_tasks.request import PlanRequest
 
 What = Annotated[
     list[str],
-    Parameter(
-        name="DSN|LOG",
-        help="mysql://user@host/schema, postgresql://user@host/database, env:NAME, block:NAME; or files, folders, globs of a log.",
+    Option(
+        "mysql://user@host/schema, postgresql://user@host/database, env:NAME, block:NAME; or files, folders, globs of a log.", "DSN|LOG"
     ),
 ]
 
@@ -28,11 +26,11 @@ def doctor(
     what: What,
     /,
     *,
-    driver: Annotated[str, given("What the log is, where one is given: mysql, pg, redis.")] = "",
-    schema: Annotated[str, given("CREATE TABLE statements or a DSN, for what the log does not tell of tables.")] = "",
-    keep_days: Annotated[float, Parameter(help="How long the log should be kept.")] = KEEP_DAYS,
-    last: Annotated[str, given("What an earlier `--as json` wrote: say what changed since, and only that decides on the exit code.")] = "",
-    as_: Annotated[Literal["text", "json"], Parameter("--as", help="Sentences with statements to paste, or JSON.")] = "text",
+    driver: Annotated[str, Option("What the log is, where one is given: mysql, pg, redis.")] = "",
+    schema: Annotated[str, Option("CREATE TABLE statements or a DSN, for what the log does not tell of tables.")] = "",
+    keep_days: Annotated[float, Option("How long the log should be kept.")] = KEEP_DAYS,
+    last: Annotated[str, Option("What an earlier `--as json` wrote: say what changed since, and only that decides on the exit code.")] = "",
+    as_: Annotated[Literal["text", "json"], Option("Sentences with statements to paste, or JSON.", "--as")] = "text",
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Say what an undo would miss today, and the statement that helps. Exit code 6: it would miss something, or more than last time.

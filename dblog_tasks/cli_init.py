@@ -6,17 +6,15 @@ from pathlib import Path
 import shlex
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from dblog_tasks.cli_options import DONE
+from dblog_tasks.cli_options import DONE, Option
 from dblog_tasks.project import KEPT, write_project
 
 
 def init(
-    folder: Annotated[Path, Parameter(name="FOLDER", help="Where the project goes; made when it is not there.")],
+    folder: Annotated[Path, Option("Where the project goes; made when it is not there.", "FOLDER")],
     /,
     *,
-    replace: Annotated[bool, Parameter(help="Replace files of these names that are other ones.")] = False,
+    replace: Annotated[bool, Option("Replace files of these names that are other ones.")] = False,
 ) -> int:
     """Write flows, deployments and a container file into a folder; what is there already stays, and is named.
 

@@ -7,68 +7,61 @@ from dataclasses import asdict, dataclass, field, is_dataclass, replace
 import sys
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
 import orjson
 
-from dblog_tasks.cli_options import DONE, INCOMPLETE, StorageOptions, given as _given, store as _store
+from dblog_tasks.cli_options import DONE, INCOMPLETE, Option, StorageOptions, store as _store
 from dblog_tasks.event import Checkpoint, Column, Event, Position, Row, RowChanges
 from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import NOT_READ, Ledger
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
 
-Logs = Annotated[list[str], _given("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
-Driver = Annotated[str, Parameter(help="What the log is: mysql (MySQL, MariaDB), pg (PostgreSQL), redis.")]
-Schema = Annotated[str, _given("CREATE TABLE statements (pg_dump -s), or a DSN, for what the log does not tell of tables.")]
+Logs = Annotated[list[str], Option("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
+Driver = Annotated[str, Option("What the log is: mysql (MySQL, MariaDB), pg (PostgreSQL), redis.")]
+Schema = Annotated[str, Option("CREATE TABLE statements (pg_dump -s), or a DSN, for what the log does not tell of tables.")]
 Index = Annotated[
     str,
-    Parameter(
-        "--index",
-        env_var="DBLOG_INDEX",
-        help="Folder for indexes of closed log files, a path or URL: later searches read only what matters.",
-        show_default=False,
-    ),
+    Option("Folder for indexes of closed log files, a path or URL: later searches read only what matters.", environment="DBLOG_INDEX"),
 ]
-LineForm = Annotated[Literal["json", "text"], Parameter("--as", help="A JSON object or tab-separated text a line.")]
+LineForm = Annotated[Literal["json", "text"], Option("A JSON object or tab-separated text a line.", "--as")]
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Filters:
     """What of a log is meant: all must hold, several values of one any."""
 
-    tables: Annotated[list[str], _given("Only these tables: a glob over schema.table, or the name alone; !GLOB leaves out.", "--table")] = (
+    tables: Annotated[list[str], Option("Only these tables: a glob over schema.table, or the name alone; !GLOB leaves out.", "--table")] = (
         field(default_factory=list)
     )
-    kinds: Annotated[list[str], _given("Only these: insert, update, delete, or the log's own names; !KIND leaves out.", "--kind")] = field(
+    kinds: Annotated[list[str], Option("Only these: insert, update, delete, or the log's own names; !KIND leaves out.", "--kind")] = field(
         default_factory=list
     )
-    since: Annotated[str, _given("Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.")] = ""
-    until: Annotated[str, _given("Transactions committed before this time.")] = ""
-    start: Annotated[str, _given("Events after this position: mysql-bin.000007:4523.")] = ""
-    stop: Annotated[str, _given("Events up to and including this position.")] = ""
+    since: Annotated[str, Option("Transactions committed at this time or later, with its zone: 2026-11-23T14:00:00Z.")] = ""
+    until: Annotated[str, Option("Transactions committed before this time.")] = ""
+    start: Annotated[str, Option("Events after this position: mysql-bin.000007:4523.")] = ""
+    stop: Annotated[str, Option("Events up to and including this position.")] = ""
     transactions: Annotated[
-        list[str], _given("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")
+        list[str], Option("Only these: GTID, xid, or the position where it starts; !ID leaves out.", "--transaction")
     ] = field(default_factory=list)
     gtids: Annotated[
-        list[str], _given("Only transactions in this GTID set: uuid:1-5:7,uuid:tag:3, or 0-1-5..90; !SET leaves out.", "--gtid")
+        list[str], Option("Only transactions in this GTID set: uuid:1-5:7,uuid:tag:3, or 0-1-5..90; !SET leaves out.", "--gtid")
     ] = field(default_factory=list)
-    threads: Annotated[list[str], _given("Only what this thread (connection id) committed; !ID leaves out.", "--thread")] = field(
+    threads: Annotated[list[str], Option("Only what this thread (connection id) committed; !ID leaves out.", "--thread")] = field(
         default_factory=list
     )
     statements: Annotated[
-        list[str], _given("Only what statements with this text in them did, * for any text; !TEXT leaves out.", "--statement")
+        list[str], Option("Only what statements with this text in them did, * for any text; !TEXT leaves out.", "--statement")
     ] = field(default_factory=list)
     columns: Annotated[
-        list[str], _given("Only rows in which this column changed: status, orders.status; !COLUMN leaves out.", "--column")
+        list[str], Option("Only rows in which this column changed: status, orders.status; !COLUMN leaves out.", "--column")
     ] = field(default_factory=list)
-    where: Annotated[str, _given("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")] = ""
-    whole_transactions: Annotated[bool, Parameter(help="Take transactions wholly when any of their changes is selected.")] = False
+    where: Annotated[str, Option("Only rows for which this holds: \"status = 'paid' AND after.total = 0\".")] = ""
+    whole_transactions: Annotated[bool, Option("Take transactions wholly when any of their changes is selected.")] = False
     on_damage: Annotated[
-        Literal["stop", "salvage"], Parameter(help="Stop at damage with an error, or take what is provably whole and say what is lost.")
+        Literal["stop", "salvage"], Option("Stop at damage with an error, or take what is provably whole and say what is lost.")
     ] = "stop"
-    format: Annotated[str, _given("The log's format where its content does not tell: copy or psql, for columns with backslashes.")] = ""
-    own_replays: Annotated[bool, Parameter(help="Take our own replays in the log too; they are left out otherwise.")] = False
+    format: Annotated[str, Option("The log's format where its content does not tell: copy or psql, for columns with backslashes.")] = ""
+    own_replays: Annotated[bool, Option("Take our own replays in the log too; they are left out otherwise.")] = False
 
     @property
     def selection(self) -> tuple[Predicate, ...]:
@@ -111,13 +104,13 @@ def plan(
     /,
     *,
     driver: Driver,
-    out: Annotated[str, Parameter(help="Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
+    out: Annotated[str, Option("Folder for the plan, a path or URL; with --resume the folder of all its plans.")],
     filters: Filters = Filters(),
     schema: Schema = "",
     storage_options: StorageOptions = [],  # noqa: B006
-    source: Annotated[str, _given("Name of whose log it is.")] = "",
-    resume: Annotated[bool, Parameter(help="Go on after the last plan of the same source and filter under --out.")] = False,
-    jobs: Annotated[int, Parameter(help="Log files read at the same time.")] = 1,
+    source: Annotated[str, Option("Name of whose log it is.")] = "",
+    resume: Annotated[bool, Option("Go on after the last plan of the same source and filter under --out.")] = False,
+    jobs: Annotated[int, Option("Log files read at the same time.")] = 1,
     index: Index = "",
 ) -> int:
     """Plan the undo of what is selected, and write the plan; nothing is changed in any database.

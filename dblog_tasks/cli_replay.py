@@ -11,24 +11,21 @@ from threading import Event as CancelEvent
 from types import FrameType
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
 import orjson
 
-from dblog_tasks.cli_options import StorageOptions, given, store
+from dblog_tasks.cli_options import Option, StorageOptions, store
 from dblog_tasks.judging import Verdict
 from dblog_tasks.replay import ReplayProgress, ReplayReport, ReplayRequest, replay as replay_plan
 from dblog_tasks.replay_request import BATCH_ROWS, DRY_RUN
 from dblog_tasks.verify import VerifyReport, verify as verify_plan
 
-Plan = Annotated[str, Parameter(name="PLAN", help="The plan's folder.")]
+Plan = Annotated[str, Option("The plan's folder.", "PLAN")]
 Where = Annotated[
     str,
-    Parameter(
-        name="--target", help="mysql://user@host/schema or postgresql://user@host/db, env:NAME of a variable that holds one, or block:NAME."
-    ),
+    Option("mysql://user@host/schema or postgresql://user@host/db, env:NAME of a variable that holds one, or block:NAME.", "--target"),
 ]
-OnConflict = Annotated[Literal["stop", "skip", "force"], Parameter(help="What to do with a row that is not as the log left it.")]
-Report = Annotated[Literal["text", "json"], Parameter("--as", help="Sentences, or the report as JSON.")]
+OnConflict = Annotated[Literal["stop", "skip", "force"], Option("What to do with a row that is not as the log left it.")]
+Report = Annotated[Literal["text", "json"], Option("Sentences, or the report as JSON.", "--as")]
 SHOWN_MAX = 20
 
 
@@ -37,26 +34,26 @@ def replay(
     /,
     *,
     target: Where,
-    approve: Annotated[str, given("Id of the plan that was looked at and approved.")] = "",
-    approver: Annotated[str, given("Who approved it; kept with the progress.")] = "",
-    dry_run: Annotated[bool, Parameter(help="Check every step and say what would become of it; nothing at all is written.")] = False,
+    approve: Annotated[str, Option("Id of the plan that was looked at and approved.")] = "",
+    approver: Annotated[str, Option("Who approved it; kept with the progress.")] = "",
+    dry_run: Annotated[bool, Option("Check every step and say what would become of it; nothing at all is written.")] = False,
     acknowledge: Annotated[
-        list[str], given("A reason you accept: of an omission, 'hard conflicts', 'new conflicts', 'engine: TABLE', 'no key: TABLE'.")
+        list[str], Option("A reason you accept: of an omission, 'hard conflicts', 'new conflicts', 'engine: TABLE', 'no key: TABLE'.")
     ] = [],  # noqa: B006
     on_conflict: OnConflict = "stop",
-    batch_rows: Annotated[int, Parameter(help="Rows of one transaction; whole transactions of the log where they fit.")] = BATCH_ROWS,
-    atomic: Annotated[bool, Parameter(help="All in one transaction.")] = False,
-    max_rate: Annotated[float, Parameter(help="Rows a second; 0: no limit.")] = 0,
-    max_running: Annotated[int, Parameter(help="Hold when more sessions are at work on the server; 0: no limit.")] = 0,
-    max_lag: Annotated[float, Parameter(help="Hold when a replica is more seconds behind (PostgreSQL); 0: no limit.")] = 0,
-    guard_ignore: Annotated[list[str], given("A column no guard looks at: what a trigger touches.")] = [],  # noqa: B006
-    accept_drift: Annotated[list[str], given("A column that may be missing or of another type in the target; it is left out.")] = [],  # noqa: B006
+    batch_rows: Annotated[int, Option("Rows of one transaction; whole transactions of the log where they fit.")] = BATCH_ROWS,
+    atomic: Annotated[bool, Option("All in one transaction.")] = False,
+    max_rate: Annotated[float, Option("Rows a second; 0: no limit.")] = 0,
+    max_running: Annotated[int, Option("Hold when more sessions are at work on the server; 0: no limit.")] = 0,
+    max_lag: Annotated[float, Option("Hold when a replica is more seconds behind (PostgreSQL); 0: no limit.")] = 0,
+    guard_ignore: Annotated[list[str], Option("A column no guard looks at: what a trigger touches.")] = [],  # noqa: B006
+    accept_drift: Annotated[list[str], Option("A column that may be missing or of another type in the target; it is left out.")] = [],  # noqa: B006
     triggers: Annotated[
-        str, Parameter(help="refuse, allow, or set:@variable=1 for what triggers look at; PostgreSQL: set:setting=value.")
+        str, Option("refuse, allow, or set:@variable=1 for what triggers look at; PostgreSQL: set:setting=value.")
     ] = "refuse",
-    progress_schema: Annotated[str, given("Schema of the table dblog_replay; the DSN's, else that of the plan's first table.")] = "",
-    log: Annotated[list[str], given("The logs of the plan: what came after it is looked at again before anything is written.")] = [],  # noqa: B006
-    schema: Annotated[str, given("For those logs: CREATE TABLE statements, or a DSN, as the plan was made with.")] = "",
+    progress_schema: Annotated[str, Option("Schema of the table dblog_replay; the DSN's, else that of the plan's first table.")] = "",
+    log: Annotated[list[str], Option("The logs of the plan: what came after it is looked at again before anything is written.")] = [],  # noqa: B006
+    schema: Annotated[str, Option("For those logs: CREATE TABLE statements, or a DSN, as the plan was made with.")] = "",
     as_: Report = "text",
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
@@ -150,8 +147,8 @@ def verify(
     /,
     *,
     target: Where,
-    guard_ignore: Annotated[list[str], given("A column that is not looked at.")] = [],  # noqa: B006
-    accept_drift: Annotated[list[str], given("A column that may be missing or of another type in the target.")] = [],  # noqa: B006
+    guard_ignore: Annotated[list[str], Option("A column that is not looked at.")] = [],  # noqa: B006
+    accept_drift: Annotated[list[str], Option("A column that may be missing or of another type in the target.")] = [],  # noqa: B006
     as_: Report = "text",
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:

@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
 import orjson
 
-from dblog_tasks.cli_options import DIFFERS, DONE, StorageOptions, store as _store
+from dblog_tasks.cli_options import DIFFERS, DONE, Option, StorageOptions, store as _store
 from dblog_tasks.errors import InvalidInput, MalformedPlan
 from dblog_tasks.plan import Plan, check as check_plan, read_plan
 
-Form = Annotated[Literal["summary", "sql", "redis", "json"], Parameter("--as", help="One screen, the undo for a client, or everything.")]
+Form = Annotated[Literal["summary", "sql", "redis", "json"], Option("One screen, the undo for a client, or everything.", "--as")]
 
 
 def show(
-    url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
+    url: Annotated[str, Option("The plan's folder.", "PLAN")],
     /,
     *,
     as_: Form = "summary",
-    mask: Annotated[bool, Parameter(help="Hide the values of sample rows in the summary.")] = False,
+    mask: Annotated[bool, Option("Hide the values of sample rows in the summary.")] = False,
     storage_options: StorageOptions = [],  # noqa: B006
 ) -> int:
     """Show what a plan would do.
@@ -101,7 +100,7 @@ def _header(found: Plan) -> list[str]:
 
 
 def check(
-    url: Annotated[str, Parameter(name="PLAN", help="The plan's folder.")],
+    url: Annotated[str, Option("The plan's folder.", "PLAN")],
     /,
     *,
     storage_options: StorageOptions = [],  # noqa: B006

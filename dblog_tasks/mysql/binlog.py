@@ -339,10 +339,7 @@ class _Blocks:
 
     def block(self) -> tuple[bytes, int]:
         """Return the next block, uncopied, and the place in it where what was not taken yet begins; at the end of the file an empty one."""
-        if self._at < len(self._block):
-            found = self._block, self._at
-        else:
-            found = next(self._source, b""), 0
+        found = (self._block, self._at) if self._at < len(self._block) else (next(self._source, b""), 0)
         self._block, self._at = b"", 0
         return found
 

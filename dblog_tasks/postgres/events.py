@@ -60,8 +60,8 @@ WHOLE_PROBLEMS: Mapping[str, Omission] = {
 class PostgresEvent:
     """One record of a log (see `event.Event`), decoded when its body is asked for.
 
-    Beyond the contract: `operation` (insert, update, delete; truncate, streamed, prepared and begun for what tells no rows; None for structure),
-    `transaction_info`, `omission` (why a change cannot be undone), `log` (identity of the file).
+    Beyond the contract: `operation` (insert, update, delete; truncate, streamed, prepared and begun for what tells no rows; None for
+    structure), `transaction_info`, `omission` (why a change cannot be undone), `log` (identity of the file).
     """
 
     __slots__ = ("_body", "_file", "_group", "_message", "_place", "kind", "operation", "source", "table")

@@ -189,7 +189,8 @@ def _refuse_member(place: Place) -> None:
 def stored_blocks(place: Place, start: int, stop: int | None, block_size: int, largest: int = 0, *, missing: str) -> Iterator[bytes]:
     """Yield a file's bytes as stored, from offset `start` up to `stop` or its end at that moment; `missing` as for `reported`.
 
-    The first block has `block_size` bytes, the next ones twice as many each until they have `largest`, if that is more. Raises StorageError, also when the file is replaced or cut meanwhile.
+    The first block has `block_size` bytes, the next ones twice as many each until they have `largest`, if that is more. Raises
+    StorageError, also when the file is replaced or cut meanwhile.
     """
     first = start + block_size if stop is None else min(stop, start + block_size)
     with reported("cannot be opened", place.url, missing=missing):
