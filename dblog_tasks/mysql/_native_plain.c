@@ -14,8 +14,10 @@ how far reading has got and which transaction is being written is noted by it al
 
 #include "_native.h"
 
+#include <stddef.h>
+
 enum { QUERY = 2, XID = 16, TABLE_MAP = 19, ROWS_QUERY = 29, GTID = 33, ANONYMOUS_GTID = 34, ANNOTATE_ROWS = 160, MARIADB_GTID = 162 };
-enum { MAPS_MAX = 32, STATEMENTS_MAX = 3, STATEMENT_MAX = 400, GTID_MAX = 64, ROWS_HEAD = 8 };
+enum { MAPS_MAX = 32, STATEMENTS_MAX = 3, STATEMENT_MAX = 400, GTID_MAX = 64, ROWS_HEAD = 8, SEEN_MAX = 16 };
 enum { STANDALONE = 1, GROUP_COMMIT = 2, PREPARED = 64, COMPLETED = 128 };             /* flags of a MariaDB GTID */
 enum { MORE_ENGINES = 1, START_ALTER = 4, END_ALTER = 8, HAS_THREAD = 16 };            /* and its further ones */
 static const uint64_t TIME_FLAG = 1ULL << 55; /* of a commit: its origin's follows */
@@ -35,8 +37,15 @@ typedef struct {
     uint64_t earliest, latest;
 } Mark;
 
+/* A table map as a log names it again and again: its body, and what is known of it. */
+typedef struct {
+    Span body;
+    PyObject *kept, *kinds;
+} Seen;
+
 typedef struct {
     Hop hop;
+    Seen seen[SEEN_MAX]; /* by table id; all of it lives in `known` and in the block */
     const char *file; /* the beginning of a position in JSON, colon included */
     Py_ssize_t file_size;
     PyObject *name, *known, *maps, *numbers, *transactions, *missing;
@@ -53,12 +62,12 @@ typedef struct {
     uint64_t start, end, time, xid, thread;
     int begun, statements;
     Span said[STATEMENTS_MAX];
+    int map_count;
+    Py_ssize_t events, first, changes, wanted;
     struct {
         const uint8_t *id;
         PyObject *body, *kinds;
-    } maps[MAPS_MAX];
-    int map_count;
-    Py_ssize_t events, first, changes, wanted;
+    } maps[MAPS_MAX]; /* from here on not cleared: `map_count` of them are told */
 } Plain;
 
 /* ---- what the events around the rows say; 0 when it is not plain ---- */
@@ -173,30 +182,43 @@ static int miss(Run *run, PyObject *body, int kind)
     return run->missing == NULL ? -1 : 0;
 }
 
-static int table_map(Run *run, Plain *plain, Span body)
+/* Look a table map up, and note the layout of its id. */
+static int look_up(Run *run, Seen *seen, Span body)
 {
-    if (body.end - body.at < 8 || plain->map_count == MAPS_MAX)
-        return 0;
     PyObject *key = PyBytes_FromStringAndSize((const char *)body.at + 8, body.end - body.at - 8), *id = NULL;
     if (key == NULL)
         return -1;
     PyObject *found = PyDict_GetItemWithError(run->known, key);
     int done = found != NULL ? 1 : PyErr_Occurred() ? -1 : miss(run, key, 0);
     if (done == 1) {
-        PyObject *layout, *body_kept, *kinds;
+        PyObject *layout;
         id = PyBytes_FromStringAndSize((const char *)body.at, 6);
-        if (id == NULL || !PyArg_ParseTuple(found, "OO!O!", &layout, &PyBytes_Type, &body_kept, &PyDict_Type, &kinds) ||
+        if (id == NULL || !PyArg_ParseTuple(found, "OO!O!", &layout, &PyBytes_Type, &seen->kept, &PyDict_Type, &seen->kinds) ||
             PyDict_SetItem(run->maps, id, layout) < 0)
             done = -1;
-        else {
-            plain->maps[plain->map_count].id = body.at;
-            plain->maps[plain->map_count].body = body_kept;
-            plain->maps[plain->map_count++].kinds = kinds;
-        }
+        else
+            seen->body = body;
     }
     Py_XDECREF(id);
     Py_DECREF(key);
     return done;
+}
+
+static int table_map(Run *run, Plain *plain, Span body)
+{
+    size_t size = (size_t)(body.end - body.at);
+    if (size < 8 || plain->map_count == MAPS_MAX)
+        return 0;
+    Seen *seen = &run->seen[body.at[0] % SEEN_MAX];
+    if (seen->body.at == NULL || (size_t)(seen->body.end - seen->body.at) != size || memcmp(seen->body.at, body.at, size) != 0) {
+        int done = look_up(run, seen, body);
+        if (done != 1)
+            return done;
+    }
+    plain->maps[plain->map_count].id = body.at;
+    plain->maps[plain->map_count].body = seen->kept;
+    plain->maps[plain->map_count++].kinds = seen->kinds;
+    return 1;
 }
 
 static Change *next_change(Run *run, Plain *plain)
@@ -254,8 +276,11 @@ static int rows_event(Run *run, Plain *plain, Span body, int kind, uint64_t end)
     if (entry == NULL)
         return PyErr_Occurred() ? -1 : miss(run, plain->maps[map].body, kind);
     *change = (Change){.end = end};
-    int done = PyTuple_CheckExact(entry) && PyTuple_GET_SIZE(entry) == 1 ? PyArg_ParseTuple(entry, "n", &change->slot) ? 1 : -1
-                                                                         : wanted_rows(run, change, entry, body);
+    int done = 1;
+    if (!PyTuple_CheckExact(entry) || PyTuple_GET_SIZE(entry) != 1)
+        done = wanted_rows(run, change, entry, body);
+    else if ((change->slot = PyLong_AsSsize_t(PyTuple_GET_ITEM(entry, 0))) < 0)
+        done = PyErr_Occurred() ? -1 : 0;
     if (done == 1) {
         plain->changes++;
         plain->wanted += change->rows.at != NULL;
@@ -432,7 +457,9 @@ static int write_all(Run *run, Mark *held)
     PyObject *last = NULL; /* id of the last one that is wanted */
     int done = 1;
     while (PyDict_GET_SIZE(run->maps) < run->maps_max) {
-        Plain plain = {.first = mark.kept};
+        Plain plain;
+        memset(&plain, 0, offsetof(Plain, maps));
+        plain.first = mark.kept;
         PyObject *id = NULL;
         if ((done = find_plain(run, &plain)) == 1 && plain.wanted) {
             id = plain.gtid_size ? PyUnicode_FromStringAndSize(plain.gtid, (Py_ssize_t)plain.gtid_size)
