@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from dblog_tasks.backend import BoundTable
 from dblog_tasks.errors import TargetRefused
 from dblog_tasks.judging import PlannedRow, planned_row
 from dblog_tasks.part import STEPS
 from dblog_tasks.plan import Plan
 from dblog_tasks.plan_contents import steps_from
+from dblog_tasks.target import BoundTable
 
 
 class Batch(NamedTuple):

@@ -20,10 +20,9 @@ too few is not. Rows of tables without a key are told by all their columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -39,8 +38,7 @@ _KEYS = "keys"  # of all databases: a command may move one to another
 Step: TypeAlias = tuple[str, RowChanges | CommandChange]  # position and change, as the log has it
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """One later change that meets one row of the plan. `later`: position, time, transaction and statement of that change."""
 
     severity: int

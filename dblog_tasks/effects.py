@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
-from dblog_tasks.backend import BoundTable, Effect
 from dblog_tasks.event import Row
+from dblog_tasks.target import BoundTable, Effect
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 Group: TypeAlias = tuple[str, list[Effect]]

@@ -13,7 +13,7 @@ A value in a row is one of (`Value`):
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -24,8 +24,7 @@ Row: TypeAlias = tuple[Value, ...]
 JsonObject: TypeAlias = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Who wrote a log: the driver that reads it and a name of the user's choice. Empty: not set."""
 
     driver: str = ""
@@ -44,8 +43,7 @@ class Source:
         return cls(_text(value, "driver"), _text(value, "name"))
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A place in a log, in the log's own terms (`binlog.000007:4523`), right after an event. Empty: the beginning.
 
     Only the backend of `driver` can order two of them (`position_key`).
@@ -67,8 +65,7 @@ class Position:
         return cls(_text(value, "driver"), _text(value, "value"))
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """The last event that was dealt with: reading goes on after it.
 
     Attributes:
@@ -145,8 +142,7 @@ class Reversible(Protocol):
         """Return the operation that undoes this one, None when the log does not hold enough for one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column as a plan, its SQL and its readers need it.
 
     Attributes:
@@ -177,7 +173,7 @@ class Column:
 
     def to_json(self) -> JsonObject:
         """Return the column as a JSON object, defaults left out; `from_json` gives it back equal."""
-        full = {name: getattr(self, name) for name in self.__slots__}
+        full = self._asdict()
         return {name: value for name, value in full.items() if value not in (False, "", (), None) or name in ("name", "type")} | (
             {"auto_update": False} if self.auto_update is False else {}
         )
@@ -188,8 +184,7 @@ class Column:
         return cls(**{**value, "labels": tuple(value.get("labels", ()))})
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table as an event found it.
 
     Attributes:
@@ -225,8 +220,7 @@ def binary_columns(table: Table) -> list[int]:
     return [at for at, column in enumerate(table.columns) if column.charset == "binary" and not column.type.startswith(("enum", "set"))]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one row was before and is after. `before` None: it was inserted; `after` None: it was deleted."""
 
     table: Table
@@ -235,7 +229,7 @@ class Change:
 
     def reverse(self) -> Change:
         """Return the change that undoes this one; reversed twice, it is itself."""
-        return replace(self, before=self.after, after=self.before)
+        return self._replace(before=self.after, after=self.before)
 
 
 RowPair: TypeAlias = tuple[Row | None, Row | None]
@@ -314,8 +308,7 @@ class PlanLines(Protocol):
         """Take lines in. An event that follows is never of one of their transactions."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandChange:
+class CommandChange(NamedTuple):
     """A command and the command that undoes it, for logs of commands.
 
     Attributes:
@@ -332,7 +325,7 @@ class CommandChange:
 
     def reverse(self) -> CommandChange:
         """Return the change that undoes this one; reversed twice, it is itself."""
-        return replace(self, do=self.undo, undo=self.do)
+        return self._replace(do=self.undo, undo=self.do)
 
 
 def source_of(event: Event | None) -> Source:
@@ -352,16 +345,14 @@ def checkpoint_of(event: Event | None) -> Checkpoint:
     return Checkpoint(event.source, event.position, getattr(event, "log", ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Omission:
+class Omission(NamedTuple):
     """Why an event that changed something cannot be undone, and the setting or act that would have made it possible."""
 
     reason: str
     fix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """The transaction an event belongs to, as far as the log tells.
 
     Attributes:

@@ -17,11 +17,11 @@ from typing import Any
 import orjson
 
 from dblog_tasks import storage
-from dblog_tasks.backend import UNKNOWN, Effect
 from dblog_tasks.event import Checkpoint, JsonObject, Position, Row, RowChanges, Source, Transaction
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart, PartWriter, Segment
 from dblog_tasks.plan import MANIFEST, Conflicts, Plan, manifest_of
+from dblog_tasks.target import UNKNOWN, Effect
 
 ROWS_MAX = 1000  # of one event
 

@@ -35,8 +35,8 @@ import marshal
 import sqlite3
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from dblog_tasks.backend import UNKNOWN, BoundTable, Child, Effect
 from dblog_tasks.event import JsonObject, Row
+from dblog_tasks.target import UNKNOWN, BoundTable, Child, Effect
 
 STOP, SKIP, FORCE = "stop", "skip", "force"
 APPLIES, ALREADY, CONFLICT, SKIPPED, FORCED = "applies", "already applied", "conflict", "skipped", "forced"

@@ -6,15 +6,12 @@ Law: judges by what the parts say of themselves; reads nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-import logging
 
 from dblog_tasks import ledger as words
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.filters import STATEMENT_UNKNOWN, THREAD_UNKNOWN, ByGtid, ByThread, ByTime, ByTransaction, Predicate
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart
-
-logger = logging.getLogger(__name__)
 
 
 def names_asked_for(predicates: Sequence[Predicate]) -> set[str]:
@@ -35,7 +32,9 @@ def check_found(selection: Sequence[Predicate], parts: Sequence[LogPart], *, may
     except InvalidInput as error:
         if not may_come:
             raise
-        logger.warning("%s; a later run goes on looking", error.what)
+        import logging  # noqa: PLC0415 - takes long to import
+
+        logging.getLogger(__name__).warning("%s; a later run goes on looking", error.what)
 
 
 def _check_transactions(selection: Sequence[Predicate], parts: Sequence[LogPart]) -> None:

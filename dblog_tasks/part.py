@@ -9,11 +9,10 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import zstandard
@@ -37,6 +36,9 @@ from dblog_tasks.event import (
 )
 from dblog_tasks.ledger import Ledger
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
 SEGMENT_MAX = 4 << 20  # bytes of lines; one event may be larger
 STEPS, OMITTED, CONFLICTS = "steps", "omitted", "conflicts"
 LEVEL = 1  # of Zstandard: higher ones cost more time than the segment does
@@ -44,8 +46,7 @@ BIGGEST = 20  # transactions the manifest names
 INSERT, UPDATE, DELETE, COMMAND = "insert", "update", "delete", "command"
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One file of a plan.
 
     Attributes:
@@ -65,7 +66,7 @@ class Segment:
 
     def to_json(self) -> JsonObject:
         """Return the segment as a JSON object; `Segment(**value)` gives it back."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
 
 
 class Pending(NamedTuple):
@@ -128,7 +129,7 @@ class SegmentWriter:
         self._folder, self._kind, self._stem, self._options = folder, kind, stem, storage_options
         self._lines: list[bytes] = []
         self._size = self._events = self._rows = 0
-        self._beside = ThreadPoolExecutor(1, thread_name_prefix="dblog-segment")
+        self._beside: ThreadPoolExecutor | None = None
         self._storing: Future[Segment] | None = None
 
     @property
@@ -149,19 +150,25 @@ class SegmentWriter:
         if not self._lines:
             return
         self._stored()
+        if self._beside is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a plan of one segment needs none
+
+            self._beside = ThreadPoolExecutor(1, thread_name_prefix="dblog-segment")
         self._storing = self._beside.submit(self._store, len(self.segments), self._lines, self._events, self._rows)
         self._lines, self._size, self._events, self._rows = [], 0, 0, 0
 
     def finish(self) -> Sequence[Segment]:
         """Store what is pending; return all segments, in order."""
-        self.flush()
         self._stored()
+        if self._lines:
+            self.segments.append(self._store(len(self.segments), self._lines, self._events, self._rows))
         self.close()
         return self.segments
 
     def close(self) -> None:
         """Wait until nothing more is written, whatever came of it."""
-        self._beside.shutdown()
+        if self._beside is not None:
+            self._beside.shutdown()
 
     def _stored(self) -> None:
         if self._storing is not None:

@@ -29,7 +29,6 @@ from __future__ import annotations
 from binascii import a2b_base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 import hashlib
@@ -251,18 +250,13 @@ class Plan:
 
     def stored_segments(self) -> Iterator[StoredSegment]:
         """Yield the segments of steps, newest first, as they are stored."""
-        segments = iter(reversed(self.segments(STEPS)))
         known: dict[bytes, Table] = {}
-        with ThreadPoolExecutor(1, thread_name_prefix="dblog-segment") as beside:  # the next one is read while this one is used
-            following = beside.submit(self._read, first) if (first := next(segments, None)) else None
-            while following is not None:
-                data = following.result()
-                following = beside.submit(self._read, segment) if (segment := next(segments, None)) else None
-                try:
-                    stored = _stored(data, known, self.url)
-                except UNREADABLE as error:
-                    raise unreadable(error, self.url) from None
-                yield stored or _read_already(list(self._steps_in(data)))
+        for data in storage.ahead(self._read, reversed(self.segments(STEPS))):
+            try:
+                stored = _stored(data, known, self.url)
+            except UNREADABLE as error:
+                raise unreadable(error, self.url) from None
+            yield stored or _read_already(list(self._steps_in(data)))
 
     def positions(self) -> Iterator[str]:
         """Yield the positions of the steps, in log order."""

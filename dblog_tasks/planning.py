@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from glob import escape
 import re
 from threading import Event as CancelEvent
 from typing import Any
@@ -110,7 +109,7 @@ def _read_file(request: PlanRequest, file: LogFile, files: Sequence[LogFile], ca
     return LogPart(
         (file.name, checkpoint.log),
         options.checkpoint,
-        replace(checkpoint, position=end) if end else checkpoint,
+        checkpoint._replace(position=end) if end else checkpoint,
         ledger,
         segments,
         {table: dict(counts) for table, counts in writer.tables.items()},
@@ -241,6 +240,8 @@ def _undoes_all(request: PlanRequest, ledger: Ledger, parts: Sequence[LogPart]) 
 
 def later_options(request: PlanRequest, draft: Plan, cancel: CancelEvent | None) -> OpenOptions:
     """Return how to open the logs from a plan's first step to their end, for the plan's tables."""
+    from glob import escape  # noqa: PLC0415 - only here
+
     tables = [table for table, counts in draft.manifest["tables"].items() if COMMAND not in counts]
     start = Checkpoint(position=_first_start(draft) or Position())
     files = find_files(replace(request, stop=Position(), start=start))

@@ -6,14 +6,12 @@ Law: no storage, no backend. What cannot be undone is passed over here, as in th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dblog_tasks.event import Checkpoint, Event, Reversible, Transaction, checkpoint_of
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryStep:
+class RecoveryStep(NamedTuple):
     """One compensating operation, and the place of the event it undoes.
 
     Attributes:

@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dblog_tasks import plan as plans, storage
-from dblog_tasks.backend import Backend, TargetOptions
+from dblog_tasks.backend import Backend
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import JsonObject, Position
 from dblog_tasks.mysql.origin import HEAD, server_id_of, servers_of
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import slug
 from dblog_tasks.replay import open_target
+from dblog_tasks.target import TargetOptions
 from dblog_tasks.targets import resolve
 
 LOOKED_AT_MAX = 200  # folders of plans, those with the last names

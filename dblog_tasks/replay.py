@@ -4,7 +4,7 @@
                                                                                │
               rows read and locked, judged, written; inverse stored; note; commit
 
-Law: knows order, batches, approval, progress, and when to stop; no SQL (`backend.Target`), no rule for a row (`judging`). Steps are done
+Law: knows order, batches, approval, progress, and when to stop; no SQL (`target.Target`), no rule for a row (`judging`). Steps are done
 newest first, in batches of whole transactions. What a batch did, its note and the place of its inverse are committed together: a replay
 that was killed anywhere goes on after the last note. A lock that was not had, a deadlock or a lost connection undoes the batch, which
 is tried again; a conflict never is.
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import uuid
 
 from dblog_tasks import inverse
-from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Effect, Target, TargetOptions, default_registry
+from dblog_tasks.backend import default_registry
 from dblog_tasks.batches import Batch, batches, fitting, halves
 from dblog_tasks.errors import InvalidInput, RowRefused, TargetBusy
 from dblog_tasks.event import JsonObject, Row
@@ -47,6 +47,7 @@ from dblog_tasks.replay_request import (
     ReplayRequest,
     check_request,
 )
+from dblog_tasks.target import LOCK_WAIT, TOO_MUCH, BoundTable, Effect, Target, TargetOptions
 from dblog_tasks.targets import read_spots, resolve, spots_json
 from dblog_tasks.tries import give_way, patiently
 

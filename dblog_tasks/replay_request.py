@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dblog_tasks.backend import REFUSE
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import JsonObject
 from dblog_tasks.judging import CONFLICT, FORCE, SKIP, STOP
 from dblog_tasks.plan import Plan
+from dblog_tasks.target import REFUSE
 
 BATCH_ROWS = 2000
 ATOMIC_ROWS_MAX = 100_000  # of one transaction with `atomic`

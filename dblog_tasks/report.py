@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from itertools import islice
-import shlex
 from typing import Any
 
 from dblog_tasks.event import Column, CommandChange, JsonObject, Row, RowChanges, Table
@@ -308,7 +307,9 @@ def value_text(value: Any, column: Column | None = None) -> str:
 def _end(plan: Plan) -> Iterator[str]:
     """Yield what names the plan, and the next command: to look closer where it is not safe, else the undo as text."""
     driver, ledger = plan.manifest["driver"], plan.ledger
-    url = MASKED if holds_secret(plan.url) else shlex.quote(plan.url)
+    from shlex import quote  # noqa: PLC0415 - only here
+
+    url = MASKED if holds_secret(plan.url) else quote(plan.url)
     if not ledger.rows_undone:
         yield _entry("plan", plan.id)
         yield _entry("next", f"dblog inspect LOG --driver {driver}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dblog_tasks.event import Omission, RowChanges, Table
 from dblog_tasks.filters import EVENT, ROW, TABLE, TRANSACTION, Predicate, doubt_of, reason_of, scope_of
@@ -54,8 +54,7 @@ class Selection:
         return None if kept else row_reason(self.row[0], described)
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """What predicates of the scope `table` look at."""
 
     kind: str

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from threading import Event as CancelEvent
 from typing import TypeVar
 
-from dblog_tasks.backend import Target
 from dblog_tasks.errors import TargetBusy
+from dblog_tasks.target import Target
 
 TRIES_MAX = 10  # of one batch, or of one look: about 50 seconds
 FIRST_SECONDS = 0.1

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from threading import Event as CancelEvent
 from typing import Any
 
-from dblog_tasks.backend import UNKNOWN, BoundTable, Target, TargetOptions
 from dblog_tasks.event import JsonObject, Row, RowChanges, RowPair
 from dblog_tasks.judging import KeptStates, Spot
 from dblog_tasks.part import STEPS
 from dblog_tasks.plan import Plan, read_plan
 from dblog_tasks.plan_contents import read_contents
 from dblog_tasks.replay import open_target
+from dblog_tasks.target import UNKNOWN, BoundTable, Target, TargetOptions
 from dblog_tasks.targets import resolve
 from dblog_tasks.tries import patiently
 

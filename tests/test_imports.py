@@ -21,7 +21,7 @@ ORDER = (
     ("filters", "expression", "storage"),
     ("row_filters",),
     ("selection",),
-    ("backend",),
+    ("backend", "target"),
     ("effects",),
     ("mysql", "postgres", "redis"),
     ("recovery",),

@@ -9,9 +9,9 @@ from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks import judging
-from dblog_tasks.backend import BoundTable, Child
 from dblog_tasks.event import Column, Row, Table
 from dblog_tasks.judging import Judge, KeptStates, PlannedRow, Verdict, planned_row
+from dblog_tasks.target import BoundTable, Child
 
 COLUMNS = tuple(Column(name, "int") for name in ("id", "a", "b"))
 ALL = (0, 1, 2)

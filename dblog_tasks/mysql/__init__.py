@@ -35,9 +35,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what is imported here is imported with every module of this folder: each verb takes what it needs
-    from dblog_tasks.backend import OpenOptions, PassedOver, Target, TargetOptions
+    from dblog_tasks.backend import OpenOptions, PassedOver
     from dblog_tasks.event import Position
     from dblog_tasks.mysql.decoder import MySQLDecoder
+    from dblog_tasks.target import Target, TargetOptions
 
 
 class MySQLBackend:

@@ -31,7 +31,6 @@ and UnsupportedLog, each with file and position.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 import hashlib
 from itertools import chain
 import re
@@ -41,6 +40,7 @@ from zlib import crc32
 
 from dblog_tasks.errors import MalformedLog, TruncatedLog, UnsupportedLog
 from dblog_tasks.mysql import compiled
+from dblog_tasks.mysql.stream import Stream
 
 MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
@@ -168,8 +168,7 @@ class OldFrame(Frame):
         return body[:11] + b"\0\0" + body[11:] if self.type == QUERY else body
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """What a format description says.
 
     Attributes:
@@ -296,7 +295,7 @@ def frames(
 
     Raises MalformedLog for damage, TruncatedLog when the file ends inside an event, UnsupportedLog for what is not read.
     """
-    source = _Blocks(blocks)
+    source = Stream(blocks)
     if at == 0:
         check_magic(source.after(b"", 4), name)
         at = 4
@@ -328,37 +327,6 @@ def frames(
         data, place, base = source.after(rest, need), 0, at
         if len(data) < need:
             raise _torn(data, need, f"{name}:{at}")
-
-
-class _Blocks:
-    """The bytes of a file as they are read: block by block, and of the next one no more than an event that began before it needs."""
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._source = filter(None, blocks)
-        self._block, self._at = b"", 0  # read, and taken up to here
-
-    def block(self) -> tuple[bytes, int]:
-        """Return the next block, uncopied, and the place in it where what was not taken yet begins; at the end of the file an empty one."""
-        found = (self._block, self._at) if self._at < len(self._block) else (next(self._source, b""), 0)
-        self._block, self._at = b"", 0
-        return found
-
-    def after(self, data: bytes, need: int) -> bytes:
-        """Return data and what follows it, together `need` bytes where the file has as many."""
-        parts, missing = [data], need - len(data)
-        while missing > 0:
-            block, at = self.block()
-            if not block:
-                break
-            parts.append(block[at : at + missing])
-            missing -= len(parts[-1])
-            self._block, self._at = block, at + len(parts[-1])
-        return b"".join(parts)
-
-    def left(self) -> Iterator[bytes]:
-        """Yield what was not taken yet."""
-        while (found := self.block())[0]:
-            yield found[0][found[1] :]
 
 
 class _Seen:

@@ -7,10 +7,9 @@ without a reader gives `Opaque`. Sources: libbinlogevents of MySQL 9.7, sql/log_
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from struct import Struct, error as StructError
-from typing import Any
+from typing import Any, NamedTuple
 import zlib
 
 from dblog_tasks.errors import MalformedLog
@@ -20,15 +19,13 @@ from dblog_tasks.mysql.lengths import exactly, read_variable, uuid
 read_length = lengths.read_length
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(NamedTuple):
     """A body nobody here needs to understand."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A statement, or BEGIN, COMMIT, ROLLBACK and their kin. `text` is bytes in the client's character set."""
 
     thread: int
@@ -38,23 +35,20 @@ class Query:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Rotate:
+class Rotate(NamedTuple):
     """The next file of the series."""
 
     position: int
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Xid:
+class Xid(NamedTuple):
     """The commit of a transaction of a transactional engine."""
 
     xid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Gtid:
+class Gtid(NamedTuple):
     """The beginning of a transaction.
 
     Attributes:
@@ -72,15 +66,13 @@ class Gtid:
     xa: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """The text of the statement whose row events follow (ROWS_QUERY, ANNOTATE_ROWS)."""
 
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class XaPrepare:
+class XaPrepare(NamedTuple):
     """The end of a prepared transaction. `one_phase`: it is committed by this event."""
 
     one_phase: bool
@@ -89,32 +81,28 @@ class XaPrepare:
     bqual: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Intvar:
+class Intvar(NamedTuple):
     """LAST_INSERT_ID (1) or INSERT_ID (2) of the statement that follows."""
 
     type: int
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rand:
+class Rand(NamedTuple):
     """Seeds of RAND() in the statement that follows."""
 
     seed1: int
     seed2: int
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(NamedTuple):
     """The server lost events: the log is not complete here."""
 
     type: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionPayload:
+class TransactionPayload(NamedTuple):
     """A compressed transaction; `payload` opens it.
 
     Attributes:

@@ -89,7 +89,7 @@ class Catalog:
                 where="schema",
                 hint=f"GRANT SELECT ON {_quoted(schema)}.* TO the account, and name no other schema in the DSN",
             )
-        return found and replace(found, table=replace(found.table, schema=schema))
+        return found and replace(found, table=found.table._replace(schema=schema))
 
 
 # ---- what the log says, and what a column looks like there: both in the same words

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from itertools import chain
-from pathlib import PurePath
+from posixpath import basename
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,8 +26,6 @@ from dblog_tasks.filters import first_against
 from dblog_tasks.mysql import binlog, bodies, compiled, images, payload
 from dblog_tasks.mysql.binlog_event import BinlogEvent
 from dblog_tasks.mysql.cascades import Cascades, cascades_are_logged
-from dblog_tasks.mysql.header_index import HeaderIndex, Recorder, instants
-from dblog_tasks.mysql.header_search import Run, Sought, as_one, runs
 from dblog_tasks.mysql.indexes import HEAD_SIZE, indexes_of
 from dblog_tasks.mysql.layout import Layout, Layouts
 from dblog_tasks.mysql.place import BEGINNING, Place, place_of, split_position
@@ -34,14 +33,15 @@ from dblog_tasks.mysql.plain import PlainTransactions
 from dblog_tasks.mysql.reading import DAMAGED, READINGS, DamagedEvent
 from dblog_tasks.mysql.reading_on import WholeLog, entry
 from dblog_tasks.mysql.selection import REPLAY_TABLE, TEXTS, Said, Selection, ends_statement, kind_name
-from dblog_tasks.mysql.transactions import NOT_COMMITTED, ROWS, Gatherer, Group, Touch
+from dblog_tasks.mysql.transactions import NOT_COMMITTED, ROWS, Gatherer, Group, Touch, instants
 from dblog_tasks.mysql.values import Memo
 from dblog_tasks.mysql.xa import XaTransactions
 from dblog_tasks.selection import Probe
 
 if TYPE_CHECKING:
     from dblog_tasks.mysql.catalog import Catalog
-
+    from dblog_tasks.mysql.header_index import HeaderIndex, Recorder
+    from dblog_tasks.mysql.header_search import Run, Sought
 
 BLOCK_MAX = 4 << 20  # a transaction between two blocks is not read by compiled code: few blocks
 NO_TABLE_MAP = Omission("rows without a table map", "the log was cut inside a statement")
@@ -325,7 +325,6 @@ class MySQLDecoder:
         whole = WholeLog(options)
         self.xa = XaTransactions(whole.spot, whole.read_on)
         self._indexes = indexes_of(options)
-        self._sought = Sought(self.selection, own_replays=options.own_replays)
         self.unread: set[str] = set()
 
     @property
@@ -393,11 +392,17 @@ class MySQLDecoder:
 
     def _stream(self, blocks: Iterator[bytes]) -> Iterator[BinlogEvent | DamagedEvent]:
         head = next(blocks, b"")
-        name = PurePath(str(getattr(self.options.reader, "name", "") or "stream")).name
+        name = basename(str(getattr(self.options.reader, "name", "") or "stream"))
         file = FileDecoder(self, name, head)
         yield from file.events(
             chain([head], blocks), 0, None, self._start[1] if self._start else BEGINNING, self._stop[1] if self._stop else None
         )
+
+    @cached_property
+    def _sought(self) -> Sought:
+        from dblog_tasks.mysql.header_search import Sought  # noqa: PLC0415 - only with indexes
+
+        return Sought(self.selection, own_replays=self.options.own_replays)
 
     def _opened(self, file: storage.LogFile) -> tuple[FileDecoder, bytes, HeaderIndex | None]:
         """Return a file, its first bytes, and its index where there is one."""
@@ -412,10 +417,12 @@ class MySQLDecoder:
         start = self._start[1] if self._start and self._start[0] == index else BEGINNING
         stop = self._stop[1] if self._stop and self._stop[0] == index else None
         at = entry(self.files[index], options, decoder.identity, decoder.format, start) if start.offset else 0
-        if found is not None and max(start.offset, stop.offset if stop else 0) <= found.end:
+        if found is not None and self._indexes and max(start.offset, stop.offset if stop else 0) <= found.end:
+            from dblog_tasks.mysql.header_search import runs  # noqa: PLC0415 - only with indexes
+
             yield from self._indexed(self.files[index], decoder, runs(found, self._sought, decoder.name, at, start, stop), start, stop)
             return
-        recorder = Recorder(options.ledger.total) if self._indexes and stop is None and not start.offset else None
+        recorder = self._indexes.recorder(options.ledger.total) if self._indexes and stop is None and not start.offset else None
         blocks = storage.read_blocks(self.files[index], options.storage_options, start=at, largest=BLOCK_MAX, cancel=options.cancel)
         yield from decoder.events(blocks, at, decoder.format if at else None, start, stop, recorder)
         if recorder is not None and self._indexes is not None:
@@ -426,6 +433,8 @@ class MySQLDecoder:
         self, file: storage.LogFile, decoder: FileDecoder, chosen: Sequence[Run], start: Place, stop: Place | None
     ) -> Iterator[BinlogEvent | DamagedEvent]:
         """Yield the events of the parts of a file that its index does not rule out."""
+        from dblog_tasks.mysql.header_search import as_one  # noqa: PLC0415 - only with indexes
+
         options = self.options
         for run in as_one(chosen) if file.compression else chosen:
             if run.reasons:

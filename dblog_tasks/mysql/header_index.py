@@ -25,7 +25,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 import hashlib
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ import orjson
 import zstandard
 
 from dblog_tasks.mysql import binlog
-from dblog_tasks.mysql.transactions import EPOCH, NOT_COMMITTED, Group, Touch
+from dblog_tasks.mysql.transactions import NOT_COMMITTED, Group, Touch
 
 MAGIC = b"dblogix1"
 STRETCH_SIZE = 1 << 20  # bytes; a longer transaction is a stretch of its own
@@ -202,11 +201,6 @@ def _stretch(start: Any, *values: Any) -> Stretch:
         None if threads is None else _numbers(threads),
         bool(opaque),
     )
-
-
-def instants(span: Span) -> tuple[datetime, datetime]:
-    """Return two times of an index as such."""
-    return EPOCH + timedelta(microseconds=span[0]), EPOCH + timedelta(microseconds=span[1])
 
 
 def _range(values: Sequence[int]) -> Span | None:

@@ -22,10 +22,10 @@ from dblog_tasks.filters import AnyOf, ByGtid, ByThread, ByTime, ByTransaction, 
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql import binlog
 from dblog_tasks.mysql.gtid import MARIADB, MYSQL, GtidSet
-from dblog_tasks.mysql.header_index import FIRST, HeaderIndex, Span, Stretch, instants
+from dblog_tasks.mysql.header_index import FIRST, HeaderIndex, Span, Stretch
 from dblog_tasks.mysql.place import BEGINNING, Place
 from dblog_tasks.mysql.selection import REPLAY_TABLE, Selection, kind_name
-from dblog_tasks.mysql.transactions import ROWS
+from dblog_tasks.mysql.transactions import ROWS, instants
 from dblog_tasks.selection import Probe
 
 NEVER: Span = (1, 0)  # of no moment

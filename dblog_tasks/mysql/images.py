@@ -39,7 +39,6 @@ from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, binary_columns
 from dblog_tasks.mysql import binlog, bodies, table_map as wire
 from dblog_tasks.mysql.json_binary import json_value
-from dblog_tasks.mysql.json_diff import apply_diffs
 from dblog_tasks.mysql.layout import UNSIZED, Layout
 from dblog_tasks.mysql.row_versions import current_changes
 from dblog_tasks.mysql.rows import INSERT, UNREADABLE, UPDATE, Json, RowReader, Storage
@@ -274,6 +273,8 @@ def _patched(document: object, diffs: object) -> bytes | None:
         return None
     if not isinstance(document, bytes) or not isinstance(diffs, bytes):
         raise ValueError("a JSON diff to no document")  # noqa: TRY004 - of the log's bytes, not of ours
+    from dblog_tasks.mysql.json_diff import apply_diffs  # noqa: PLC0415 - few logs hold such
+
     return apply_diffs(document, diffs)
 
 

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dblog_tasks import storage
 from dblog_tasks.backend import STOP, OpenOptions, PassedOver, check_cancelled
 from dblog_tasks.errors import InvalidInput, StorageError
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.mysql import binlog
-from dblog_tasks.mysql.header_index import UNPACKED_MAX, HeaderIndex, digest, instants
-from dblog_tasks.mysql.header_search import Sought, runs
 from dblog_tasks.mysql.selection import Selection
+from dblog_tasks.mysql.transactions import instants
+
+if TYPE_CHECKING:
+    from dblog_tasks.mysql.header_index import HeaderIndex, Recorder
 
 HEAD_SIZE = 4096  # enough for the first event of a file
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
-
-logger = logging.getLogger(__name__)
 
 
 class Indexes:
@@ -40,6 +39,8 @@ class Indexes:
 
         Raises InvalidInput for a URL that cannot be meant.
         """
+        from dblog_tasks.mysql.header_index import UNPACKED_MAX, HeaderIndex, digest  # noqa: PLC0415 - only with indexes
+
         if not log or file.size is None:
             return None
         try:
@@ -52,6 +53,12 @@ class Indexes:
             return None
         return found if file.compression or found.end == file.size else None
 
+    def recorder(self, total: int) -> Recorder:
+        """Return what makes the index of a file, given the ledger's total before it."""
+        from dblog_tasks.mysql.header_index import Recorder  # noqa: PLC0415 - only with indexes
+
+        return Recorder(total)
+
     def write(self, file: storage.LogFile, index: HeaderIndex | None) -> None:
         """Keep the index of a file that has one, in place of any there is."""
         if index is None:
@@ -61,7 +68,7 @@ class Indexes:
         except (StorageError, InvalidInput) as error:
             _warn(self._url, f"header indexes cannot be written: {error.what}")
         except UnicodeEncodeError:
-            logger.debug("no header index of %s: a name in it is no text", file.name)
+            _warn(self._url, f"no header index of {file.name!r}: a name in it is no text")
 
     def _place(self, file: storage.LogFile, log: str) -> str:
         return storage.join(self._url, f"{_PLAIN.sub('_', file.name)}-{log}-{file.size}.headers")
@@ -70,7 +77,9 @@ class Indexes:
 @cache
 def _warn(url: str, what: str) -> None:
     """Say it once: a series has thousands of files."""
-    logger.warning("%s: %s", url, what)
+    import logging  # noqa: PLC0415 - takes long to import
+
+    logging.getLogger(__name__).warning("%s: %s", url, what)
 
 
 def indexes_of(options: OpenOptions) -> Indexes | None:
@@ -83,6 +92,8 @@ def pass_over(options: OpenOptions) -> PassedOver | None:
     indexes = indexes_of(options)
     if indexes is None or len(options.files) != 1 or options.checkpoint.position or options.stop:
         return None
+    from dblog_tasks.mysql.header_search import Sought, runs  # noqa: PLC0415 - only with indexes
+
     file = options.files[0]
     check_cancelled(options.cancel)
     head = storage.head(file, options.storage_options, HEAD_SIZE)

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from decimal import Decimal
 from functools import lru_cache
 from json import loads
 from json.encoder import encode_basestring  # escapes what MySQL escapes, and no more
@@ -248,6 +247,8 @@ def _double(value: float, at: int) -> str:
         if not isfinite(value):
             malformed(f"double {text}, expected a finite one", at)
         return text
+    from decimal import Decimal  # noqa: PLC0415 - only here
+
     exact = Decimal(text).normalize()
     _, digits, _ = exact.as_tuple()
     point = exact.adjusted() + 1

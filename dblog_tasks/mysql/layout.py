@@ -9,7 +9,6 @@ of another time, a definition that changed inside the log) is not used: the log'
 from __future__ import annotations
 
 from collections.abc import Sequence
-import logging
 from typing import TYPE_CHECKING, Any
 
 from dblog_tasks.errors import MalformedLog, SchemaMismatch, UnsupportedLog
@@ -39,7 +38,6 @@ UNSIZED = Omission("rows event of a server before 5.1.18", "the log lacks the si
 SEQUENCE = Omission("a sequence moved on", "nothing is lost; ALTER SEQUENCE … RESTART where an old number is wanted")
 VERSIONED = "a table that looks system-versioned"
 
-logger = logging.getLogger(__name__)
 
 # The columns of every sequence of MariaDB, which logs its moves as rows.
 SEQUENCE_COLUMNS = (
@@ -140,7 +138,9 @@ class Layout:
             except SchemaMismatch as error:
                 if not self.map.named:
                     return None, Omission(OTHER_SCHEMA, f"{error.what}; {error.hint}")
-                logger.warning("%s; the log's own description is used", error)
+                import logging  # noqa: PLC0415 - takes long to import
+
+                logging.getLogger(__name__).warning("%s; the log's own description is used", error)
             else:
                 return table, None
         if not self.map.named:

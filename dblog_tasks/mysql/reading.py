@@ -15,9 +15,8 @@ is read as if the file began there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dblog_tasks import ledger as words
 from dblog_tasks.backend import SALVAGE, STOP
@@ -28,9 +27,11 @@ from dblog_tasks.mysql import binlog
 from dblog_tasks.mysql.header_count import HeaderCount
 from dblog_tasks.mysql.layout import Layout
 from dblog_tasks.mysql.place import Place, checked
-from dblog_tasks.mysql.salvage import Damage, Salvage
 from dblog_tasks.mysql.selection import kind_name
 from dblog_tasks.mysql.transactions import NOT_COMMITTED, ROWS, Gatherer, Group
+
+if TYPE_CHECKING:
+    from dblog_tasks.mysql.salvage import Damage
 
 DAMAGE = "damage"  # the kind of bytes that are no events, and the operation of everything lost
 _FIX = "copy the file again, or take a replica's log of that time"
@@ -39,8 +40,7 @@ CUT_OFF = Omission(words.CUT_OFF, _FIX)
 DOUBLED = Omission(words.DOUBLED, "nothing of the log is missing there; copy the file again to be sure")
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The body of a `DamagedEvent`: what is wrong with that part of the file.
 
     Attributes:
@@ -158,6 +158,8 @@ class Salvaging:
 
     def __init__(self, file: File, blocks: Iterable[bytes], at: int, known: binlog.Format | None) -> None:
         self._file, self._at = file, at
+        from dblog_tasks.mysql.salvage import Salvage  # noqa: PLC0415 - few logs are damaged
+
         self._found = Salvage(blocks, file.name, file.identity, at=at, known=known)
         self._pending: list[DamagedEvent] = []  # doubled bytes, met inside a group
         self._cut: DamagedEvent | None = None  # where a stretch of frames ended

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from struct import Struct, error as StructError
 from typing import Any, NamedTuple
@@ -42,8 +41,7 @@ Json = Callable[[bytes, int, int], tuple[bytes, int]]
 UNREADABLE = (StructError, IndexError, ValueError, OverflowError)
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """How a column's values lie in an image.
 
     Attributes:

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 import re
 from struct import Struct
+from typing import NamedTuple
 from zlib import crc32
 
 from dblog_tasks.errors import MalformedLog, UnsupportedLog
@@ -47,8 +47,7 @@ _TYPES = b"".join(b"\\x%02x" % kind for kind in sorted(binlog.EVENT_NAMES) if ki
 _CANDIDATE = re.compile(rb"(?s)(?=[%b].{7}\x00)" % _TYPES)
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """A part of a file of which nothing is taken.
 
     Attributes:
@@ -69,8 +68,7 @@ class Damage:
     changes: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A whole event: where it lies in the file, and where the server says that it starts."""
 
     at: int

@@ -18,8 +18,7 @@ where the next value begins, is then nowhere in the log. After a type that is no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dblog_tasks.errors import MalformedLog
 from dblog_tasks.mysql.bodies import read_length
@@ -64,8 +63,7 @@ CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, VARCHAR_COMPRESSED, VECTOR, 
 BINARY_COLLATION = 63
 
 
-@dataclass(frozen=True, slots=True)
-class WireColumn:
+class WireColumn(NamedTuple):
     """A column as the log has it.
 
     Attributes:
@@ -92,8 +90,7 @@ class WireColumn:
         return None if self.collation is None else charset_of(self.collation)
 
 
-@dataclass(frozen=True, slots=True)
-class TableMap:
+class TableMap(NamedTuple):
     """A table as the log has it.
 
     Attributes:
@@ -108,7 +105,7 @@ class TableMap:
     name: str
     columns: tuple[WireColumn, ...]
     key: tuple[int, ...] | None = None
-    named: bool = field(default=False)
+    named: bool = False
     sized: bool = True
 
 

@@ -26,7 +26,6 @@ import pymysql
 from pymysql.constants import CLIENT
 from pymysql.protocol import MysqlPacket
 
-from dblog_tasks.backend import LOCK_WAIT, TOO_MUCH, BoundTable, Child, Effect, Load, TargetOptions
 from dblog_tasks.errors import DblogError, InvalidInput, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import JsonObject, Row, RowPair, Table
 from dblog_tasks.mysql import target_checks as checks
@@ -38,6 +37,7 @@ from dblog_tasks.mysql.selection import REPLAY_TABLE
 from dblog_tasks.mysql.target_checks import Name, Reference, Rights
 from dblog_tasks.mysql.target_rows import ChildReader, KeyCondition, RowReader, children_of, title
 from dblog_tasks.mysql.target_writes import STRICT, BatchWriter
+from dblog_tasks.target import LOCK_WAIT, TOO_MUCH, BoundTable, Child, Effect, Load, TargetOptions
 
 CLAIM_SECONDS = 10  # how long another replay of the same plan is waited for: one that was killed is gone by then
 LOCK_WAIT_SECONDS = 5
@@ -86,7 +86,7 @@ def replay_table_sql(schema: str) -> str:
 
 
 class MySQLTarget:
-    """See `backend.Target`."""
+    """See `target.Target`."""
 
     def __init__(self, options: TargetOptions) -> None:
         self._options = options

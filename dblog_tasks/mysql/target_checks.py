@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence, Set as AbstractSet
 import re
 from typing import NamedTuple, TypeAlias
 
-from dblog_tasks.backend import REFUSE, BoundTable, TargetOptions
 from dblog_tasks.errors import InvalidInput, TargetError, TargetRefused
 from dblog_tasks.event import Column, Table
 from dblog_tasks.mysql.catalog import SchemaTable, read_schema
 from dblog_tasks.mysql.literals import FORMS, base_type, identifier, quote
 from dblog_tasks.mysql.row_comparison import exact
 from dblog_tasks.mysql.rows import ADDRESSES
+from dblog_tasks.target import REFUSE, BoundTable, TargetOptions
 
 Name: TypeAlias = tuple[str, str]
 Ask: TypeAlias = Callable[[str], list[tuple[str | None, ...]]]  # a query -> its rows as text

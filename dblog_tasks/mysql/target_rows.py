@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeAlias, TypeVar
 
-from dblog_tasks.backend import UNKNOWN, BoundTable, Child
 from dblog_tasks.event import Column, Row, RowPair, Table
 from dblog_tasks.mysql.literals import FORMS, Form, base_type, identifier
 from dblog_tasks.mysql.row_comparison import row_reader
 from dblog_tasks.mysql.target_checks import Reference
+from dblog_tasks.target import UNKNOWN, BoundTable, Child
 
 KEYS_MAX = 500  # of one statement; from 1000 on MariaDB makes a derived table of an IN list
 

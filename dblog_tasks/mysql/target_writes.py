@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 import re
 
-from dblog_tasks.backend import BoundTable, Effect
 from dblog_tasks.errors import DblogError, MalformedPlan, RowRefused
 from dblog_tasks.event import Row
 from dblog_tasks.mysql.literals import base_type, identifier
 from dblog_tasks.mysql.target_rows import KeyCondition, Query, RowReader, chunks, form_of, title
+from dblog_tasks.target import BoundTable, Effect
 
 UPDATES_MAX = 200  # rows of one UPDATE: each row is looked for among the branches of CASE
 ROWS_MAX = 500

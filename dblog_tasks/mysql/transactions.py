@@ -492,3 +492,8 @@ _ENDINGS: Mapping[str, Omission] = {
     queries.XA_COMMIT: _COMMITTED,
     queries.XA_ROLLBACK: ROLLED_BACK,
 }
+
+
+def instants(span: tuple[int, int]) -> tuple[datetime, datetime]:
+    """Return two times, in microseconds since 1970, as such."""
+    return EPOCH + timedelta(microseconds=span[0]), EPOCH + timedelta(microseconds=span[1])

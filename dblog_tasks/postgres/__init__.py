@@ -25,11 +25,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dblog_tasks.backend import OpenOptions, TargetOptions
+from dblog_tasks.backend import OpenOptions
 from dblog_tasks.event import Position
 from dblog_tasks.postgres.decoder import PostgresDecoder
 from dblog_tasks.postgres.events import PostgresEvent
 from dblog_tasks.postgres.place import DRIVER, position_key
+from dblog_tasks.target import TargetOptions
 
 if TYPE_CHECKING:
     from dblog_tasks.postgres.target import PostgresTarget

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dblog_tasks.backend import LOCK_WAIT
 from dblog_tasks.errors import InvalidInput, RowRefused, StorageError, TargetBusy, TargetError
 from dblog_tasks.postgres.connection import opened, shown, words_of
+from dblog_tasks.target import LOCK_WAIT
 
 if TYPE_CHECKING:
     import psycopg

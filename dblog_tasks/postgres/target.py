@@ -21,7 +21,6 @@ from contextlib import suppress
 
 import orjson
 
-from dblog_tasks.backend import UNKNOWN, BoundTable, Child, Effect, Load, TargetOptions
 from dblog_tasks.effects import depth_of
 from dblog_tasks.errors import DblogError, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import JsonObject, Row, RowPair, Table
@@ -32,6 +31,7 @@ from dblog_tasks.postgres.session import LOCK_WAIT_SECONDS, Session
 from dblog_tasks.postgres.target_checks import Described, Name, Reference, escaped
 from dblog_tasks.postgres.target_rows import ChildReader, RowReader, children_of, columns_of, given, name_of
 from dblog_tasks.postgres.target_writes import LATER, BatchWriter, TableWriter
+from dblog_tasks.target import UNKNOWN, BoundTable, Child, Effect, Load, TargetOptions
 
 CLAIM_SECONDS = 10  # how long another replay of the same plan is waited for: one that was killed is gone by then
 _TABLE = """CREATE TABLE IF NOT EXISTS {} (
@@ -58,7 +58,7 @@ def replay_table_sql(schema: str) -> str:
 
 
 class PostgresTarget:
-    """See `backend.Target`."""
+    """See `target.Target`."""
 
     def __init__(self, options: TargetOptions) -> None:
         self._options = options

@@ -21,12 +21,12 @@ import re
 from time import sleep
 from typing import NamedTuple, TypeAlias
 
-from dblog_tasks.backend import REFUSE, BoundTable, TargetOptions
 from dblog_tasks.errors import InvalidInput, MalformedPlan, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import Column, Table
 from dblog_tasks.postgres.names import quoted, type_name
 from dblog_tasks.postgres.session import Answer, Session
 from dblog_tasks.postgres.value_forms import reading
+from dblog_tasks.target import REFUSE, BoundTable, TargetOptions
 
 Name: TypeAlias = tuple[str, str]
 ROLE = "session_replication_role"

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from dblog_tasks.backend import UNKNOWN, BoundTable, Child
 from dblog_tasks.event import Row, RowPair
 from dblog_tasks.postgres.names import quoted
 from dblog_tasks.postgres.session import Session
 from dblog_tasks.postgres.target_checks import Described, Reference, escaped
+from dblog_tasks.target import UNKNOWN, BoundTable, Child
 
 KEYS_MAX = 1000  # of one statement
 

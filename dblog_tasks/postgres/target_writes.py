@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-from dblog_tasks.backend import BoundTable, Effect
 from dblog_tasks.effects import DELETE, INSERT, Depth, Group, folded, kind_of, runs, spots_of
 from dblog_tasks.errors import DblogError, RowRefused
 from dblog_tasks.event import Row
 from dblog_tasks.postgres.session import Session
 from dblog_tasks.postgres.target_checks import Described, escaped
 from dblog_tasks.postgres.target_rows import RowReader, chunks, columns_of, given, name_of
+from dblog_tasks.target import BoundTable, Effect
 
 ROWS_MAX = 1000
 CHARACTERS_MAX = 1 << 24  # of the values of one statement, about

@@ -15,6 +15,8 @@ import re
 from dblog_tasks.errors import DblogError, StorageError
 
 REPLACED = "was replaced while being read"
+NO_LISTING = "over http a folder or glob needs a page of the server that lists it: name each file, or an index file"
+NEEDS_RANGES = "copy it first, or put simplecache:: before its URL"
 READ_AGAIN = "read it again, or a copy of it when others keep writing there"
 _DAMAGED_ARCHIVE = ("the archive is damaged or cut", "get the archive again")
 

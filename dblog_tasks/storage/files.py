@@ -5,15 +5,12 @@ Law: a file is written whole or not at all wherever the store can do that; nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-import errno
-import os
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 import re
-from typing import BinaryIO
 
 from dblog_tasks.errors import InvalidInput, StorageError
+from dblog_tasks.storage import local
 from dblog_tasks.storage.failures import reported, store_code
 from dblog_tasks.storage.paths import ARCHIVES, MEMORY_LOCK, OBJECT_STORES, Options, Place, info_at
 from dblog_tasks.storage.place import place_of
@@ -23,7 +20,6 @@ _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{16}\.tmp", re.DOTALL)
 _PROBE = ".dblog-writable"
 _MISSING = "no such file"
 _CONFLICTS_MAX = 20
-_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def exists(url: str, options: Options) -> bool:
@@ -64,14 +60,10 @@ def write_file(url: str, data: bytes, options: Options) -> None:
     place = place_of(url, options)
     with reported("cannot be written", url):
         _make_parent(place)
-        path = Path(place.path)
-        if not place.local:
-            place.fs.pipe_file(place.path, data)
-        elif path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(data)
+        if place.local:
+            local.write(place.path, data)
         else:
-            with _unfinished(path, data) as unfinished:
-                unfinished.replace(path)
+            place.fs.pipe_file(place.path, data)
 
 
 def write_exclusively(url: str, data: bytes, options: Options) -> bool:
@@ -108,17 +100,11 @@ def writable(url: str, options: Options) -> None:
     """
     place = place_of(url, options)
     with reported("cannot be written", url):
-        if not place.local:
+        if place.local:
+            local.check_writable(place.path)
+        else:
             _refuse_archive(place)
             _probe(place)
-            return
-        folder = Path(place.path).absolute()
-        while not folder.exists() and not folder.is_symlink():
-            folder = folder.parent
-        if not folder.is_dir():
-            raise NotADirectoryError
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise PermissionError
 
 
 def _probe(place: Place) -> None:
@@ -136,66 +122,9 @@ def _refuse_archive(place: Place) -> None:
 def _make_parent(place: Place) -> None:
     _refuse_archive(place)
     if place.local:
-        Path(place.path).parent.mkdir(parents=True, exist_ok=True)
+        local.make_parent(place.path)
     elif place.protocol not in OBJECT_STORES and place.protocol != "memory":  # there it would make a bucket, here it is not needed
         place.fs.makedirs(place.fs._parent(place.path), exist_ok=True)  # noqa: SLF001 - fsspec has no public way
-
-
-@contextmanager
-def _unfinished(path: Path, data: bytes) -> Iterator[Path]:
-    """Give the path of a hidden file beside `path` that holds the data, on disk; what is left of it afterwards is removed."""
-    unfinished = path.with_name(f".{path.name[:100]}.{os.urandom(8).hex()}.tmp")
-    try:
-        with unfinished.open("xb") as stream:
-            _write_through(stream, data)
-        yield unfinished
-        _sync_folder(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _write_through(stream: BinaryIO, data: bytes) -> None:
-    stream.write(data)
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # not every file system lets a folder be synced; the file itself is on disk
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _write_new_local(place: Place, data: bytes) -> bool:
-    path = Path(place.path)
-    with _unfinished(path, data) as unfinished:
-        try:
-            path.hardlink_to(unfinished)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-        else:
-            return True
-    return _create_local(path, data)
-
-
-def _create_local(path: Path, data: bytes) -> bool:
-    try:
-        stream = path.open("xb")
-    except FileExistsError:
-        return False
-    with stream:
-        try:
-            _write_through(stream, data)
-        except OSError:
-            path.unlink()  # half a file must not pass for one
-            raise
-    return True
 
 
 def _write_new_s3(place: Place, data: bytes) -> bool:
@@ -225,7 +154,7 @@ def _write_if_absent(place: Place, data: bytes) -> bool:
 
 
 _EXCLUSIVE_WRITERS: Mapping[str, Callable[[Place, bytes], bool]] = {
-    "file": _write_new_local,
+    "file": lambda place, data: local.write_new(place.path, data),
     "memory": _write_new_in_memory,
     "s3": _write_new_s3,
     "s3a": _write_new_s3,

@@ -13,25 +13,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 import re
 from threading import Event as CancelEvent
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from dblog_tasks.errors import Cancelled, DblogError, InvalidInput, LogGap, StorageError, UnsupportedLog
-from dblog_tasks.storage import web
 from dblog_tasks.storage.compression import SUFFIXES, UNREADABLE, decompress, split_suffix
-from dblog_tasks.storage.failures import reported
+from dblog_tasks.storage.failures import NO_LISTING, reported
 from dblog_tasks.storage.files import read_file
 from dblog_tasks.storage.paths import OBJECT_STORES, Info, Options, Place, base_name, info_at, join, parent
 from dblog_tasks.storage.place import place_of
 from dblog_tasks.storage.ranges import stored_blocks
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 T = TypeVar("T")
 _MEMBER = re.compile(r"(?P<series>.+)\.(?P<number>[0-9]{6,19})", re.DOTALL)
-_GLOB = re.compile(r"[*?\[]")
 _INDEX = ".index"
 _INDEX_BYTES_MAX = 16 << 20
 _BLOCK_BYTES = 1 << 20
@@ -91,6 +91,8 @@ def _asked(places: Sequence[Place], options: Options) -> Iterator[list[_Found]]:
     if sum(place.parallel for place in places) < 2:
         yield from (_files_of(place, options) for place in places)
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - local files need none
+
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="listing") as pool:
         asked = [pool.submit(_files_of, place, options) if place.parallel else None for place in places]
         try:
@@ -101,9 +103,8 @@ def _asked(places: Sequence[Place], options: Options) -> Iterator[list[_Found]]:
 
 
 def _files_of(place: Place, options: Options) -> list[_Found]:
-    glob = web.is_glob(place.path) if place.web else bool(_GLOB.search(place.path))
-    info = None if glob and place.web else place.info()  # a server may answer anything for a file that it does not have
-    if info is None and glob:
+    info = None if place.glob and place.web else place.info()  # a server may answer anything for a file that it does not have
+    if info is None and place.glob:
         return _of_glob(place, options)
     if info is None:
         raise _nothing_at(place, "no such file or folder")
@@ -131,7 +132,7 @@ def _of_folder(place: Place, options: Options) -> list[_Found]:
     if len(_series(members)) > 1 and len(indexes) == 1:
         return list(_of_index(place_of(join(place.url, indexes[0]), options), options))
     if not members:
-        hint = "name the files themselves" if files or not place.web else web.NO_LISTING
+        hint = "name the files themselves" if files or not place.web else NO_LISTING
         raise StorageError("no log in this folder: expected files like NAME.000001", where=place.url, hint=hint)
     _refuse_mixture(place.url, members)
     return [_found(place, place.url_of(name, files[name]), files[name]) for name in members]
@@ -147,7 +148,7 @@ def _of_glob(place: Place, options: Options) -> list[_Found]:
     if place.local or place.web:
         return [_found(place, path, files[path]) for path in chosen]
     root = place_of(parent(place.url), options)
-    while _GLOB.search(root.path):
+    while root.glob:
         root = place_of(parent(root.url), options)
     return [_found(place, join(root.url, path[len(root.path) :]), files[path]) for path in chosen]
 
@@ -282,6 +283,8 @@ def ask_ahead(ask: Callable[[LogFile], T], files: Sequence[LogFile], storage_opt
     if len(files) < 2 or not place_of(files[0].url, storage_options).parallel:
         yield from map(ask, files)
         return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - local files need none
+
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="ask-ahead") as pool:
         waiting: deque[Future[T]] = deque()
         try:

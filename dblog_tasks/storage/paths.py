@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 import os
+import re
 from threading import Lock
+from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
-from dblog_tasks.storage import web
 from dblog_tasks.storage.failures import reported
 
 Options: TypeAlias = Mapping[str, Any]
@@ -21,6 +22,8 @@ Info: TypeAlias = Mapping[str, Any]  # what fsspec tells of a file: `name`, `typ
 OBJECT_STORES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 ARCHIVES = frozenset({"tar", "zip"})
 MEMORY_LOCK = Lock()
+_GLOB = re.compile(r"[*?\[]")
+_WEB_MODULE = "fsspec.implementations.http"
 _NO_LOCK: AbstractContextManager[Any] = nullcontext()
 
 
@@ -52,7 +55,12 @@ class Place(NamedTuple):
     @property
     def web(self) -> bool:
         """Whether an HTTP server is asked."""
-        return web.is_web(self.fs)
+        return _is_web(self.fs)
+
+    @property
+    def glob(self) -> bool:
+        """Whether the path is a pattern."""
+        return bool(_web().is_glob(self.path)) if self.web else bool(_GLOB.search(self.path))
 
     def info(self) -> Info | None:
         """Return what the store tells of this path, None when there is nothing."""
@@ -64,7 +72,7 @@ class Place(NamedTuple):
         with reported("cannot be listed", self.url):
             try:
                 if self.web:
-                    return dict(web.entries(self.fs, self.path))
+                    return dict(_web().entries(self.fs, self.path))
                 listed: list[Info] = self.fs.ls(self.path, detail=True)
             except FileNotFoundError:
                 return {}
@@ -75,14 +83,14 @@ class Place(NamedTuple):
         """Return what this path matches as a glob, by path, in order."""
         with reported("cannot be searched", self.url):
             try:
-                found: Mapping[str, Info] = web.matches(self.fs, self.path) if self.web else self.fs.glob(self.path, detail=True)
+                found: Mapping[str, Info] = _web().matches(self.fs, self.path) if self.web else self.fs.glob(self.path, detail=True)
             except FileNotFoundError:
                 return {}
         return dict(sorted(found.items()))
 
     def name_of(self, path: str) -> str:
         """Return the last part of a path of this store, as a file name."""
-        return web.name_of(path) if self.web else base_name(path)
+        return str(_web().name_of(path)) if self.web else base_name(path)
 
     def url_of(self, name: str, info: Info) -> str:
         """Return the URL of one of `entries`."""
@@ -101,10 +109,21 @@ class Place(NamedTuple):
         return f"{self.real[folder]}/{name}"
 
 
+def _is_web(fs: Any) -> bool:
+    """Return whether this is fsspec's file system of HTTP; one that keeps copies of its files is not."""
+    return type(fs).__module__ == _WEB_MODULE
+
+
+def _web() -> ModuleType:
+    from dblog_tasks.storage import web  # noqa: PLC0415 - not every command asks a server
+
+    return web
+
+
 def info_at(fs: Any, path: str) -> Info | None:
     """Return what the store tells of a path, None when there is nothing. Raises what the store raises."""
     try:
-        found: dict[str, Any] = web.info(fs, path) if web.is_web(fs) else fs.info(path)
+        found: dict[str, Any] = _web().info(fs, path) if _is_web(fs) else fs.info(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):  # for http(s), a dead host is no such file

@@ -16,15 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-from urllib.parse import parse_qs
 
 from dblog_tasks.errors import InvalidInput, StorageError
 from dblog_tasks.storage.failures import reported
 from dblog_tasks.storage.local import PROTOCOLS as LOCAL, LocalFiles, is_local, path_of
 from dblog_tasks.storage.options import holds_secret
 from dblog_tasks.storage.paths import ARCHIVES, MEMORY_LOCK, Options, Place, protocol_of
-from dblog_tasks.storage.web import PROTOCOLS as WEB
 
+_WEB = frozenset({"http", "https"})
 _S3 = frozenset({"s3", "s3a"})
 # Seconds and attempts. botocore alone would try for minutes; s3fs repeats what botocore gave up (`_S3_REPEATS`).
 _S3_CONFIG: Options = {"connect_timeout": 5, "read_timeout": 20, "retries": {"mode": "standard", "total_max_attempts": 2}}
@@ -99,6 +98,8 @@ def _bounded_s3(options: dict[str, Any]) -> dict[str, Any]:
 
 def _bounded_web(options: dict[str, Any]) -> dict[str, Any]:
     """Bodies are asked for, and left, as stored: what is unpacked on the way has no ranges."""
+    from urllib.parse import parse_qs  # noqa: PLC0415 - only here
+
     from aiohttp import ClientTimeout  # noqa: PLC0415 - an extra
 
     query = options.pop("query", "")
@@ -108,4 +109,4 @@ def _bounded_web(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "headers": {"Accept-Encoding": "identity", **options.get("headers", {})}, "client_kwargs": client}
 
 
-_BOUNDS: Mapping[str, Any] = {**dict.fromkeys(_S3, _bounded_s3), **dict.fromkeys(WEB, _bounded_web)}
+_BOUNDS: Mapping[str, Any] = {**dict.fromkeys(_S3, _bounded_s3), **dict.fromkeys(_WEB, _bounded_web)}

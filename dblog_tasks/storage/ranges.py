@@ -16,18 +16,18 @@ A file that only grew is read to the length it had. That it only grew is known f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 import errno
 import io
+from itertools import chain, islice
 import os
 import stat
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from dblog_tasks.errors import StorageError, UnsupportedLog
-from dblog_tasks.storage.failures import READ_AGAIN, REPLACED, reported
+from dblog_tasks.storage.failures import NEEDS_RANGES, READ_AGAIN, REPLACED, reported
 from dblog_tasks.storage.paths import Info, Place, info_at
-from dblog_tasks.storage.web import NEEDS_RANGES, Version, WebFile
+from dblog_tasks.storage.version import Version
 
 _REQUEST_BYTES_MAX = 8 << 20
 _WITNESS_BYTES = 512  # of the bytes given before, compared when a file changed
@@ -36,6 +36,8 @@ _ARCHIVE_BUFFER_BYTES = {False: 1 << 16, True: 1 << 20}  # by whether each read 
 _ATTRIBUTES = ("ETag", "etag", "generation", "LastModified", "last_modified", "mtime", "modified", "modify", "updated")
 _ZIP_METHODS = frozenset({0, 8})  # stored and deflated: the others give their output without bound
 _Range: TypeAlias = tuple[int, int]
+Wanted = TypeVar("Wanted")
+Fetched = TypeVar("Fetched")
 
 
 class Source(Protocol):
@@ -159,6 +161,8 @@ def open_source(place: Place, start: int, stop: int | None) -> Source:
     if place.local:
         return _LocalFile(place.path)
     if place.web:
+        from dblog_tasks.storage.web import WebFile  # noqa: PLC0415 - not every command asks a server
+
         return WebFile(place.fs, place.path, start, stop)
     with place.lock:
         if place.protocol == "zip":
@@ -201,8 +205,7 @@ def stored_blocks(place: Place, start: int, stop: int | None, block_size: int, l
         largest = max(block_size, largest)
         asked = largest if place.local else max(largest, _REQUEST_BYTES_MAX // block_size * block_size)
         ranges = _ranges(start, end, block_size, asked)
-        single = end is not None and end - start <= block_size
-        for found in ahead(reading.fetch, ranges) if place.parallel and not single else map(reading.fetch, ranges):
+        for found in ahead(reading.fetch, ranges) if place.parallel else map(reading.fetch, ranges):
             if not found:
                 return
             yield from [found] if len(found) <= largest else (found[at : at + largest] for at in range(0, len(found), largest))
@@ -219,11 +222,18 @@ def _ranges(start: int, end: int | None, size: int, largest: int) -> Iterator[_R
         start, size = stop, min(2 * size, largest)
 
 
-def ahead(fetch: Callable[[_Range], bytes], ranges: Iterable[_Range]) -> Iterator[bytes]:
-    """Yield what `fetch` gives for each range in order, while one thread fetches the next one; never more than one ahead."""
+def ahead(fetch: Callable[[Wanted], Fetched], wanted: Iterable[Wanted]) -> Iterator[Fetched]:
+    """Yield what `fetch` gives for each in order, while one thread fetches the next one; never more than one ahead."""
+    following = iter(wanted)
+    first = list(islice(following, 2))
+    if len(first) < 2:
+        yield from map(fetch, first)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - what is read at once needs none
+
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         coming = None
-        for each in ranges:
+        for each in chain(first, following):
             found, coming = coming, pool.submit(fetch, each)
             if found:
                 yield found.result()

@@ -24,14 +24,13 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 import re
 import time
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from dblog_tasks.errors import InvalidInput, StorageError
-from dblog_tasks.storage.failures import READ_AGAIN, REPLACED
+from dblog_tasks.storage.failures import NEEDS_RANGES, NO_LISTING, READ_AGAIN, REPLACED
+from dblog_tasks.storage.version import Version
 
-PROTOCOLS = frozenset({"http", "https"})
-_MODULE = "fsspec.implementations.http"
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _GLOB = re.compile(r"[*\[]")  # a question mark begins a query
 _PAGE_BYTES_MAX = 32 << 20
@@ -39,25 +38,6 @@ _SKIP_BYTES = 1 << 20
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
 _TRY_AGAIN = "try again"
-NO_LISTING = "over http a folder or glob needs a page of the server that lists it: name each file, or an index file"
-NEEDS_RANGES = "copy it first, or put simplecache:: before its URL"
-
-
-class Version(NamedTuple):
-    """Which content a file had: two that are equal are the same one.
-
-    Attributes:
-        size: its length; None where the store does not say.
-        mark: what else changes with the content (an ETag, a time).
-    """
-
-    size: int | None
-    mark: object = None
-
-
-def is_web(fs: Any) -> bool:
-    """Return whether this is fsspec's file system of HTTP; one that keeps copies of its files is not."""
-    return type(fs).__module__ == _MODULE
 
 
 class _Answer:

@@ -201,7 +201,7 @@ def tables(draw: st.DrawFn, columns: st.SearchStrategy[Column]) -> Table:
 
 
 def plans_column(column: Column) -> dict[str, Any]:
-    return {name: getattr(column, name) for name in column.__slots__}
+    return column._asdict()
 
 
 @st.composite
