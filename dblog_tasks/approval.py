@@ -43,8 +43,9 @@ from pydantic import Field, create_model
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.markdown import bullets, cell, code, table
 from dblog_tasks.plan import Plan
-from dblog_tasks.report import LINES_MAX, NOT_IN_A_LOG, UNDO, sections, verdict
+from dblog_tasks.report import LINES_MAX, NOT_IN_A_LOG, UNDO, sections
 from dblog_tasks.text import moment
+from dblog_tasks.verdict import verdict
 
 APPROVED, DECLINED, UNCLEAR, WRONG_ID = "approved", "declined", "unclear", "wrong id"
 UNACCEPTED, EXPIRED, CHANGED = "unaccepted", "expired", "changed"

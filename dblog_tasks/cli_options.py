@@ -45,12 +45,21 @@ class Option(NamedTuple):
 
 
 class _Declared(NamedTuple):
-    """A parameter of a verb, or a field of one: its name, type, default or MISSING, and whether it is an argument."""
+    """A parameter of a verb, or a field of one.
+
+    Attributes:
+        name: of the parameter or field.
+        kind: its type.
+        option: what it means.
+        flag: how it is asked for; empty for an argument.
+        default: MISSING where it must be given.
+    """
 
     name: str
     kind: Any
+    option: Option
+    flag: str
     default: Any
-    positional: bool
 
 
 StorageOptions = Annotated[list[str], Option("K=V for the store; secrets as K=env:NAME.", "--storage-option")]
@@ -68,12 +77,15 @@ def store(pairs: Sequence[str], *urls: str) -> dict[str, Any]:
 
 def call(verb: Verb, words: Sequence[str]) -> int:
     """Return the exit code of a verb, called with what the words say. Raises InvalidInput for words that it does not take."""
-    parser = _parser(verb)
-    _refuse_unknown(parser, words)
-    given = vars(parser.parse_intermixed_args(words))
+    declared = list(_declared(verb))
+    _refuse_unknown(verb, [one.flag for one in declared if one.flag], words)
+    names = {word.partition("=")[0] for word in words}
+    asked = [one for one in declared if not one.flag or one.default is MISSING or one.flag in names]  # the parser is made of no more
+    given = {one.name: one.default for one in declared} | vars(_parser(verb, asked).parse_intermixed_args(words))
     positional, named = [], {}
     for name, parameter in inspect.signature(verb).parameters.items():
-        value = type(parameter.default)(**{key: given[key] for key in _fields(parameter.default)}) if _grouped(parameter) else given[name]
+        group = type(parameter.default)
+        value = group(**{one.name: given[one.name] for one in fields(group)}) if is_dataclass(group) else given[name]
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(value)
         else:
@@ -83,7 +95,28 @@ def call(verb: Verb, words: Sequence[str]) -> int:
 
 def usage(verb: Verb) -> str:
     """Return the help of a verb."""
-    return _parser(verb).format_help()
+    return _parser(verb, list(_declared(verb))).format_help()
+
+
+def _declared(verb: Verb) -> Iterator[_Declared]:
+    hints = get_type_hints(verb, include_extras=True)
+    for name, parameter in inspect.signature(verb).parameters.items():
+        group = type(parameter.default)
+        if is_dataclass(group):
+            kinds = get_type_hints(group, include_extras=True)
+            for one in fields(group):
+                default = one.default if one.default_factory is MISSING else one.default_factory()
+                yield _declare(one.name, kinds[one.name], default)
+        else:
+            default = MISSING if parameter.default is parameter.empty else parameter.default
+            yield _declare(name, hints[name], default, positional=parameter.kind is parameter.POSITIONAL_ONLY)
+
+
+def _declare(name: str, hint: Any, default: Any, *, positional: bool = False) -> _Declared:
+    kind, *meanings = get_args(hint)
+    option = next(found for found in meanings if isinstance(found, Option))
+    flag = "" if positional else option.name or f"--{name.replace('_', '-')}"
+    return _Declared(name, kind, option, flag, os.environ.get(option.environment, default) if option.environment else default)
 
 
 class _Parser(ArgumentParser):
@@ -104,81 +137,45 @@ class _Once(Action):
         setattr(namespace, self.dest, values)
 
 
-def _parser(verb: Verb) -> _Parser:
+def _parser(verb: Verb, declared: Sequence[_Declared]) -> _Parser:
     parser = _Parser(
-        prog=f"dblog {verb.__name__}",
+        prog=_called(verb),
         description=inspect.cleandoc(verb.__doc__ or ""),
         formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=26, width=WIDTH),
         allow_abbrev=False,
     )
-    must = ["%(prog)s"]
-    for declared in _declared(verb):
-        option = next(found for found in get_args(declared.kind) if isinstance(found, Option))
-        names, how = _argument(declared, option)
-        action = parser.add_argument(*names, **how)
+    must = [_called(verb)]
+    for one in declared:
+        action = parser.add_argument(*((one.flag,) if one.flag else ()), dest=one.name, help=_said(one), **_taken(one))
         if action.required:
-            must.append(" ".join([*action.option_strings, str(action.metavar)]))
+            must.append(f"{one.flag} {action.metavar}".strip())
     parser.usage = " ".join([*must, "[options]"])
     return parser
 
 
-def _declared(verb: Verb) -> Iterator[_Declared]:
-    hints = get_type_hints(verb, include_extras=True)
-    for name, parameter in inspect.signature(verb).parameters.items():
-        if _grouped(parameter):
-            group = type(parameter.default)
-            kinds = get_type_hints(group, include_extras=True)
-            for one in fields(group):
-                default = one.default if one.default_factory is MISSING else one.default_factory()
-                yield _Declared(one.name, kinds[one.name], default, positional=False)
-        else:
-            default = MISSING if parameter.default is parameter.empty else parameter.default
-            yield _Declared(name, hints[name], default, parameter.kind is parameter.POSITIONAL_ONLY)
+def _called(verb: Verb) -> str:
+    return f"dblog {verb.__name__}"
 
 
-def _grouped(parameter: inspect.Parameter) -> bool:
-    return is_dataclass(parameter.default)
+def _taken(one: _Declared) -> dict[str, Any]:
+    """Return for `add_argument` how the value of an option is taken."""
+    many = get_origin(one.kind) is list
+    if not one.flag:
+        return {"metavar": one.option.name, "nargs": "+" if many else None, "type": str if many else one.kind}
+    if one.kind is bool:
+        return {"action": "store_true"}
+    choices = next((get_args(kind) for kind in (one.kind, *get_args(one.kind)) if get_origin(kind) is Literal), None)
+    how = {"choices": choices} if choices else {"metavar": one.flag.rsplit("-", 1)[-1].upper(), "type": str if many else one.kind}
+    return {**how, "action": "append" if many else _Once, "required": one.default is MISSING, "default": one.default}
 
 
-def _fields(group: Any) -> list[str]:
-    return [one.name for one in fields(group)]
+def _said(one: _Declared) -> str:
+    default = "" if one.default in (MISSING, None, "", False) or isinstance(one.default, list) else f" [{one.default}]"
+    return (one.option.help + (f" [${one.option.environment}]" if one.option.environment else default)).replace("%", "%%")
 
 
-def _argument(declared: _Declared, option: Option) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return names and keywords for `add_argument`."""
-    kind = get_args(declared.kind)[0]
-    many = get_origin(kind) is list
-    choices = next((get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal), None)
-    how: dict[str, Any] = {"choices": choices} if choices else {"type": str if many else kind}
-    if declared.positional:
-        how |= {"metavar": option.name or declared.name.upper(), "nargs": "+" if many else None, "help": option.help}
-        return (declared.name,), how
-    default = os.environ.get(option.environment, declared.default) if option.environment else declared.default
-    name = option.name or f"--{declared.name.replace('_', '-')}"
-    how |= {
-        "dest": declared.name,
-        "metavar": None if choices else name.rsplit("-", 1)[-1].upper(),
-        "required": default is MISSING,
-        "help": _said(option, default),
-        "default": default,
-    }
-    if kind is bool:
-        del how["type"], how["required"], how["metavar"]
-        how["action"] = "store_true"
-    else:
-        how["action"] = "append" if many else _Once
-    return (name,), how
-
-
-def _said(option: Option, default: Any) -> str:
-    shown = "" if default in (MISSING, None, "", False) or isinstance(default, list) else f" [{default}]"
-    variable = f" [${option.environment}]" if option.environment else ""
-    return (option.help + (variable or shown)).replace("%", "%%")
-
-
-def _refuse_unknown(parser: ArgumentParser, words: Sequence[str]) -> None:
+def _refuse_unknown(verb: Verb, known: Sequence[str], words: Sequence[str]) -> None:
     """Raise InvalidInput for an option that is none, before it is missed what it stands for."""
-    known = {name for action in parser._actions for name in action.option_strings}  # noqa: SLF001 - there is no other way to ask
     for word in words:
         if word == "--":
             return
@@ -187,4 +184,4 @@ def _refuse_unknown(parser: ArgumentParser, words: Sequence[str]) -> None:
             from difflib import get_close_matches  # noqa: PLC0415 - only here
 
             near = get_close_matches(name, known, 1)
-            raise InvalidInput(f"unknown option {name}", hint=f"did you mean {near[0]}?" if near else f"{parser.prog} --help")
+            raise InvalidInput(f"unknown option {name}", hint=f"did you mean {near[0]}?" if near else f"{_called(verb)} --help")

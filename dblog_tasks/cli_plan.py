@@ -15,8 +15,9 @@ from dblog_tasks.filters import Predicate
 from dblog_tasks.ledger import NOT_READ, Ledger
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest, make_plan, read_events, selection
+from dblog_tasks.verdict import verdict
 
-Logs = Annotated[list[str], Option("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).")]
+Logs = Annotated[list[str], Option("Files, folders, globs or a binlog index file, as paths or URLs (s3://bucket/logs/).", "LOGS")]
 Driver = Annotated[str, Option("What the log is: mysql (MySQL, MariaDB), pg (PostgreSQL), redis.")]
 Schema = Annotated[str, Option("CREATE TABLE statements (pg_dump -s), or a DSN, for what the log does not tell of tables.")]
 Index = Annotated[
@@ -128,8 +129,6 @@ def plan(
 
 
 def _print_made(made: Plan) -> None:
-    from dblog_tasks.report import verdict  # noqa: PLC0415 - only here
-
     unread = _unread(made.ledger)
     print(f"{verdict(made)}\n{unread}plan {made.id} in {made.url}\nnext: dblog show {made.url}")
 

@@ -32,10 +32,10 @@ from dblog_tasks.markdown import cell, table as markdown_table
 from dblog_tasks.part import COMMAND, DELETE, INSERT, UPDATE, LogPart
 from dblog_tasks.picture import SEGMENTS_MAX, Span, image, rows_over_time
 from dblog_tasks.plan import Plan, not_in_log
-from dblog_tasks.report import verdict
 from dblog_tasks.runs import tag_run
 from dblog_tasks.storage import LogFile
 from dblog_tasks.text import moment, size
+from dblog_tasks.verdict import verdict
 
 PROGRESS_SECONDS = 1.0
 TABLES_SHOWN, TRANSACTIONS_SHOWN, RUNS_SHOWN = 50, 10, 50

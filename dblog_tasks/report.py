@@ -2,13 +2,6 @@
 
 Law: a plan in, text out; nothing is read but a plan's own lines, of the newest segments only, and nothing is decided: every number is
 the manifest's. Text of a log is made printable before it is shown. No value of a row is shown under `mask`.
-
-    verdict                                      when
-    NOTHING TO UNDO[, n omitted]                 no row is undone
-    NOT SAFE: n hard conflicts, n omitted        rows were changed again later, or changes inside the filter cannot be undone
-    READY, n soft conflicts                      only other columns of the rows were changed again later
-    READY, later changes unknown in n tables     the logs could not be compared
-    READY                                        none of these
 """
 
 from __future__ import annotations
@@ -26,6 +19,7 @@ from dblog_tasks.part import COMMAND, CONFLICTS, DELETE, INSERT, STEPS, UPDATE
 from dblog_tasks.plan import Plan, not_in_log
 from dblog_tasks.storage.options import holds_secret
 from dblog_tasks.text import MASKED, WIDTH, listed, moment, one_line, several, size
+from dblog_tasks.verdict import verdict
 
 SAMPLES = 3  # of each table
 SEGMENTS_READ_MAX = 8  # for samples, from the newest on
@@ -42,18 +36,6 @@ NOT_IN_A_LOG = (
     "triggers, cascades and engines of the target are not in a log, and without --schema foreign keys and generated columns"
     " are not known either: look at its tables before the undo runs"
 )
-
-
-def verdict(plan: Plan) -> str:
-    """Return in a line whether the plan can be trusted; see the table above."""
-    conflicts, ledger = plan.manifest["conflicts"], plan.ledger
-    hard, soft, unknown = conflicts["hard"], conflicts["soft"], len(conflicts["unknown"])
-    omitted = f"{ledger.omitted.total():,} omitted" if ledger.omitted else ""
-    if not ledger.rows_undone:
-        return listed("NOTHING TO UNDO", omitted)
-    if hard or omitted:
-        return f"NOT SAFE: {listed(several(hard, 'hard conflict'), omitted)}"
-    return listed("READY", several(soft, "soft conflict"), unknown and f"later changes unknown in {several(unknown, 'table')}")
 
 
 def summary(plan: Plan, *, mask: bool = False, zone: tzinfo | None = None) -> str:

@@ -26,7 +26,6 @@ from dblog_tasks.filters import (
     not_,
     predicate_json,
 )
-from dblog_tasks.row_filters import by_column, by_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def selection(
         (gtids, _by_gtid),
         (threads, _by_thread),
         (statements, by_statement),
-        (columns, by_column),
+        (columns, _by_column),
     )
     chosen: list[Predicate] = []
     for values, make in asked:
@@ -125,9 +124,16 @@ def selection(
         chosen.append(by_time(parse_time(since, "--since") if since else None, parse_time(until, "--until") if until else None))
     if where:
         from dblog_tasks.expression import parse  # noqa: PLC0415 - its parser takes long to import
+        from dblog_tasks.row_filters import by_row  # noqa: PLC0415 - seldom needed
 
         chosen.append(by_row(parse(where)))
     return tuple(chosen)
+
+
+def _by_column(text: str) -> Predicate:
+    from dblog_tasks.row_filters import by_column  # noqa: PLC0415 - seldom needed
+
+    return by_column(text)
 
 
 def _by_gtid(text: str) -> Predicate:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, Self
 from dblog_tasks.event import Omission, RowChanges, Table
 from dblog_tasks.filters import EVENT, ROW, TABLE, TRANSACTION, Predicate, doubt_of, reason_of, scope_of
 from dblog_tasks.ledger import Ledger
-from dblog_tasks.row_filters import may_mean, row_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,16 @@ class Selection:
 
     def elsewhere(self, table: tuple[str, str] | None) -> str | None:
         """Return why no row of a table is meant; None where some may be."""
-        if table is None:
+        if table is None or not self.row:
             return None
+        from dblog_tasks.row_filters import may_mean  # noqa: PLC0415 - rows are seldom filtered
+
         return next((reason_of(predicate) for predicate in self.row if not may_mean(predicate, *table)), None)
 
     def keep_rows(self, event: Any, body: RowChanges, described: Table, tests: Sequence[Callable[..., bool]], ledger: Ledger) -> str | None:
         """Have an event keep the rows that pass every test; return why it is not needed when none does, else None."""
+        from dblog_tasks.row_filters import row_reason  # noqa: PLC0415 - rows are seldom filtered
+
         kept = [pair for pair in body.rows if all(test(*pair) for test in tests)]
         ledger.rows_not_needed += len(body.rows) - len(kept)
         event.keep(RowChanges(body.table, kept))

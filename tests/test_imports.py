@@ -29,6 +29,7 @@ ORDER = (
     ("conflicts",),
     ("plan", "missing"),
     ("request",),
+    ("verdict",),
     ("planning", "report", "inspection", "judging", "picture", "inverse", "targets", "plan_contents", "markdown", "tries"),
     ("replay_request", "batches", "doctor"),
     ("rescan",),

@@ -16,8 +16,9 @@ from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart, PartWriter
 from dblog_tasks.plan import Conflicts, Plan, manifest_of, read_plan
 from dblog_tasks.planning import PlanRequest, make_plan, selection
-from dblog_tasks.report import plan_json, summary, value_text, verdict
+from dblog_tasks.report import plan_json, summary, value_text
 from dblog_tasks.text import WIDTH
+from dblog_tasks.verdict import verdict
 
 MakePlan: TypeAlias = Callable[..., Plan]
 

@@ -71,14 +71,14 @@ def classify(text: bytes) -> str:
     return DATA
 
 
-_NAME = re.compile(rb"(?:SAVEPOINT|TO)\s+(?!SAVEPOINT\s)(`(?:[^`]|``)+`|[^\s;`]+)\s*;?\s*\Z", re.IGNORECASE)
+_NAME = rb"(?i)(?:SAVEPOINT|TO)\s+(?!SAVEPOINT\s)(`(?:[^`]|``)+`|[^\s;`]+)\s*;?\s*\Z"
 # As servers write it: gtrid and bqual as hexadecimal digits, then the number of the format; people may leave out what is empty.
-_XA_ID = re.compile(rb"XA\s+[A-Za-z]+\s+X'([0-9A-Fa-f]*)'(?:\s*,\s*X'([0-9A-Fa-f]*)'(?:\s*,\s*([0-9]{1,20}))?)?", re.IGNORECASE)
+_XA_ID = rb"(?i)XA\s+[A-Za-z]+\s+X'([0-9A-Fa-f]*)'(?:\s*,\s*X'([0-9A-Fa-f]*)'(?:\s*,\s*([0-9]{1,20}))?)?"
 
 
 def savepoint(text: bytes) -> bytes | None:
     """Return the name a SAVEPOINT or ROLLBACK TO gives, names of equal letters as one; None when it cannot be told."""
-    found = _NAME.search(text[:HEAD])
+    found = re.search(_NAME, text[:HEAD])
     return found[1].strip(b"`").upper() if found and found[1].isascii() else None
 
 
@@ -95,7 +95,7 @@ class XaId(NamedTuple):
 
 def xa_id(text: bytes) -> XaId | None:
     """Return the id an XA statement names; None when it is not written as servers write it."""
-    found = _XA_ID.search(text[:HEAD])
+    found = re.search(_XA_ID, text[:HEAD])
     if found is None or len(found[1]) % 2 or len(found[2] or b"") % 2:
         return None
     return XaId(int(found[3] or 1) & 0xFFFF_FFFF, bytes.fromhex(found[1].decode()), bytes.fromhex((found[2] or b"").decode()))

@@ -14,7 +14,6 @@ from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import Omission, RowChanges
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql import binlog, bodies
-from dblog_tasks.row_filters import bind_rows
 
 REPLAY_TABLE = "dblog_replay"  # written by our own replays, in the transaction of the undo
 TEXTS = frozenset({binlog.ROWS_QUERY, binlog.ANNOTATE_ROWS})
@@ -39,6 +38,8 @@ class Selection(selection.Selection):
         body = event.body
         if not isinstance(body, RowChanges):
             return None
+        from dblog_tasks.row_filters import bind_rows  # noqa: PLC0415 - rows are seldom filtered
+
         described = event.layout.table if event.layout is not None and event.layout.table is not None else body.table
         try:
             tests = [bind_rows(predicate, body.table, event, described) for predicate in self.row]

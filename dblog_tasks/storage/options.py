@@ -16,21 +16,20 @@ from typing import Any
 
 from dblog_tasks.errors import InvalidInput
 
-_SECRET_NAME = re.compile(
-    r"secret|passw|passphrase|pwd|token|key|credential|signature|\bsig\b|\bsas|conn(ection)?_?str|auth|cookie", re.IGNORECASE
-)
+_SUSPICIOUS = r"(?i)secret|passw|passphrase|pwd|token|key|credential|signature|\bsig\b|\bsas|conn(ection)?_?str|auth|cookie"
 # What looks like a secret and is none, by the last part of its name: identifiers, paths, and words that choose a way to log in.
 _HARMLESS_NAMES = {"bucketkeyenabled", "key_filename", "ssekmskeyid"}
 _HARMLESS_VALUES: Mapping[str, set[str]] = {"token": {"anon", "browser", "cache", "cloud", "google_default"}}
 _SECRET_LAST = {"query"}  # of a presigned URL
 _WORDS: Mapping[str, bool] = {"true": True, "false": False}
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}(\.[A-Za-z_][A-Za-z0-9_-]{0,99}){0,7}")
+# Expressions, compiled when they are first asked for: most commands are given no option, and a path of this machine.
+_INTEGER = r"0|-?[1-9][0-9]{0,17}"
+_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,99}(\.[A-Za-z_][A-Za-z0-9_-]{0,99}){0,7}"
 _ENVIRONMENT = "env:"
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_ENVIRONMENT_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 # The second takes a slash in a password, but not the path after a port (http://host:80/a@b).
-_USER_AND_PASSWORD = (re.compile(r"://[^/]*:[^/]*@"), re.compile(r"://[^/:@]*:(?![0-9]*/)[^@]*@"))
-_QUERY_NAME = re.compile(r"[?&]([^=&]*)=")
+_USER_AND_PASSWORD = (r"://[^/]*:[^/]*@", r"://[^/:@]*:(?![0-9]*/)[^@]*@")
+_QUERY_NAME = r"[?&]([^=&]*)="
 
 
 def parse_storage_options(pairs: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def parse_storage_options(pairs: Sequence[str], environ: Mapping[str, str]) -> d
     options: dict[str, Any] = {}
     for number, pair in enumerate(pairs, 1):
         name, equals, text = pair.partition("=")
-        if not equals or not _NAME.fullmatch(name):
+        if not equals or not re.fullmatch(_NAME, name):
             raise InvalidInput(f"storage option {number} is no NAME=VALUE", hint="write NAME=VALUE, or NAME=env:VARIABLE for a secret")
         *groups, last = name.split(".")
         place = options
@@ -64,11 +63,11 @@ def _value(name: str, text: str, environ: Mapping[str, str]) -> str | int | bool
         raise InvalidInput(
             f"storage option {name}: a secret is not written out", hint=f"put it into the environment and write {name}=env:VARIABLE"
         )
-    return int(text) if _INTEGER.fullmatch(text) else text
+    return int(text) if re.fullmatch(_INTEGER, text) else text
 
 
 def _from_environment(name: str, variable: str, environ: Mapping[str, str]) -> str:
-    if not _ENVIRONMENT_NAME.fullmatch(variable):
+    if not re.fullmatch(_ENVIRONMENT_NAME, variable):
         raise InvalidInput(f"storage option {name}: what follows env: is no name of a variable")
     if variable not in environ:
         raise InvalidInput(f"storage option {name}: environment variable {variable} is not set")
@@ -77,13 +76,15 @@ def _from_environment(name: str, variable: str, environ: Mapping[str, str]) -> s
 
 def _is_secret(name: str, text: str) -> bool:
     last = name.rpartition(".")[2].lower()
-    secret = bool(_SECRET_NAME.search(name)) and last not in _HARMLESS_NAMES and text not in _HARMLESS_VALUES.get(last, ())
+    secret = bool(re.search(_SUSPICIOUS, name)) and last not in _HARMLESS_NAMES and text not in _HARMLESS_VALUES.get(last, ())
     return secret or last in _SECRET_LAST
 
 
 def holds_secret(url: str) -> bool:
     """Return whether a URL has a password before its host, or a query with the name of a secret (a presigned URL)."""
+    if "://" not in url:
+        return False
     whole, part = _USER_AND_PASSWORD
-    if whole.search(url) or any(part.search(link) for link in url.split("::")):
+    if re.search(whole, url) or any(re.search(part, link) for link in url.split("::")):
         return True
-    return "://" in url and any(map(_SECRET_NAME.search, _QUERY_NAME.findall(url)))
+    return any(re.search(_SUSPICIOUS, name) for name in re.findall(_QUERY_NAME, url))

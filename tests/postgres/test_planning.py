@@ -14,7 +14,8 @@ from dblog_tasks import ledger as words
 from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.plan import Plan, check
 from dblog_tasks.planning import PlanRequest, make_plan, selection
-from dblog_tasks.report import summary, verdict
+from dblog_tasks.report import summary
+from dblog_tasks.verdict import verdict
 
 SCHEMA = """
 CREATE TABLE public.t (a integer NOT NULL, b text);
