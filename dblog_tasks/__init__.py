@@ -63,20 +63,15 @@ if TYPE_CHECKING:
         Predicate,
         any_of,
         bodies,
-        by_driver,
-        by_gtid,
         by_kind,
-        by_position,
-        by_source,
-        by_statement,
         by_table,
-        by_thread,
         by_time,
         by_transaction,
         filter_events,
         not_,
     )
     from dblog_tasks.ledger import Ledger
+    from dblog_tasks.origin_filters import by_driver, by_gtid, by_position, by_source, by_statement, by_thread
     from dblog_tasks.recovery import RecoveryStep, flashbacks, recovery_plan
     from dblog_tasks.row_filters import by_column, by_row
 
@@ -146,7 +141,7 @@ __all__ = [
 ]
 
 # Where the names are, lowest first. A module is imported when a name is first asked for: who needs one does not wait for all.
-_PLACES = ("errors", "event", "ledger", "filters", "row_filters", "backend", "recovery")
+_PLACES = ("errors", "event", "ledger", "filters", "origin_filters", "row_filters", "backend", "recovery")
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of ours

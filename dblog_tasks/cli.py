@@ -8,17 +8,13 @@ Prefect is not imported here. Each verb is imported when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import gc
 from importlib import import_module
-from io import TextIOWrapper
 import os
 import sys
 
 from dblog_tasks import __version__
 from dblog_tasks.cli_options import DONE, INTERRUPTED, USAGE, Verb, call, usage
 from dblog_tasks.errors import DblogError, InvalidInput
-
-MEMORY_KEPT = 8 << 20
 
 # Where the function of each verb is, and what it does in a line; more is said in its docstring.
 VERBS: Mapping[str, tuple[str, str]] = {
@@ -40,17 +36,6 @@ Recovery plans from database logs: find what went wrong, see what an undo would 
 
 {verbs}
 """
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code. What is printed is UTF-8 in every locale: scripts hold text of the database."""
-    gc.freeze()  # what is imported stays; rows come and go by the million, and hold no cycles
-    gc.set_threshold(50_000, 20, 100)
-    bytes(MEMORY_KEPT)  # once freed, the C library keeps freed memory up to this for the next block instead of returning it
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what the interpreter made; nothing else can be told its encoding
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import orjson
 
@@ -113,6 +113,7 @@ def plan(
     resume: Annotated[bool, Option("Go on after the last plan of the same source and filter under --out.")] = False,
     jobs: Annotated[int, Option("Log files read at the same time.")] = 1,
     index: Index = "",
+    as_: Annotated[Literal["summary", "sql", "redis", "json"] | None, Option("Print the plan, as `dblog show --as` does.", "--as")] = None,
 ) -> int:
     """Plan the undo of what is selected, and write the plan; nothing is changed in any database.
 
@@ -124,13 +125,17 @@ def plan(
     if made is None:
         print(f"nothing new since the last plan in {out}")
         return DONE
-    _print_made(made)
+    _print_made(made, sys.stdout if as_ is None else sys.stderr)
+    if as_ is not None:
+        from dblog_tasks.cli_show import print_plan  # noqa: PLC0415 - a verb of its own
+
+        print_plan(made, as_)
     return INCOMPLETE if made.ledger.omitted or made.manifest["conflicts"]["hard"] else DONE
 
 
-def _print_made(made: Plan) -> None:
+def _print_made(made: Plan, to: TextIO) -> None:
     unread = _unread(made.ledger)
-    print(f"{verdict(made)}\n{unread}plan {made.id} in {made.url}\nnext: dblog show {made.url}")
+    print(f"{verdict(made)}\n{unread}plan {made.id} in {made.url}\nnext: dblog show {made.url}", file=to)
 
 
 def _unread(ledger: Ledger) -> str:

@@ -27,10 +27,14 @@ def show(
 
     Example: dblog show plan --as sql > undo.sql
     """
-    found = read_plan(url, _store(storage_options, url))
-    for piece in SHOWN[as_](found, mask):
-        _print_piece(piece)
+    print_plan(read_plan(url, _store(storage_options, url)), as_, mask=mask)
     return DONE
+
+
+def print_plan(found: Plan, form: str, *, mask: bool = False) -> None:
+    """Print a plan in one of the forms of `SHOWN`. Raises InvalidInput for one that the plan's driver has not."""
+    for piece in SHOWN[form](found, mask):
+        _print_piece(piece)
 
 
 def _print_piece(piece: str | bytes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from dblog_tasks import ledger as words
 from dblog_tasks.errors import InvalidInput
-from dblog_tasks.filters import STATEMENT_UNKNOWN, THREAD_UNKNOWN, ByGtid, ByThread, ByTime, ByTransaction, Predicate
+from dblog_tasks.filters import ByTime, ByTransaction, Predicate
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import LogPart
 
@@ -49,6 +49,8 @@ def _check_transactions(selection: Sequence[Predicate], parts: Sequence[LogPart]
 def _check_told(selection: Sequence[Predicate], ledger: Ledger) -> None:
     if ledger.undone:
         return
+    from dblog_tasks.origin_filters import STATEMENT_UNKNOWN, THREAD_UNKNOWN  # noqa: PLC0415 - most plans undo something
+
     for unknown in (THREAD_UNKNOWN, STATEMENT_UNKNOWN):
         if ledger.omitted[unknown.reason]:
             raise InvalidInput(f"nothing can be selected: {unknown.reason}", hint=unknown.fix)
@@ -63,6 +65,8 @@ def _check_told(selection: Sequence[Predicate], ledger: Ledger) -> None:
 
 def _named(predicates: Sequence[Predicate]) -> Iterator[str]:
     """Yield the GTID sets and threads a selection asks for, as text."""
+    from dblog_tasks.origin_filters import ByGtid, ByThread  # noqa: PLC0415 - most plans undo something
+
     for predicate in predicates:
         if isinstance(predicate, ByGtid | ByThread):
             yield " ".join(str(part) for pair in predicate.to_json().items() for part in pair)

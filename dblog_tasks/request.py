@@ -16,11 +16,8 @@ from dblog_tasks.event import Checkpoint, Position
 from dblog_tasks.filters import (
     Predicate,
     any_of,
-    by_gtid,
     by_kind,
-    by_statement,
     by_table,
-    by_thread,
     by_time,
     by_transaction,
     not_,
@@ -112,7 +109,7 @@ def selection(
         (transactions, by_transaction),
         (gtids, _by_gtid),
         (threads, _by_thread),
-        (statements, by_statement),
+        (statements, _by_statement),
         (columns, _by_column),
     )
     chosen: list[Predicate] = []
@@ -138,6 +135,7 @@ def _by_column(text: str) -> Predicate:
 
 def _by_gtid(text: str) -> Predicate:
     from dblog_tasks.mysql.gtid import parse  # noqa: PLC0415 - a log format's, and seldom needed
+    from dblog_tasks.origin_filters import by_gtid  # noqa: PLC0415 - seldom needed
 
     return by_gtid(parse(text))
 
@@ -145,4 +143,12 @@ def _by_gtid(text: str) -> Predicate:
 def _by_thread(text: str) -> Predicate:
     if not text.isascii() or not text.isdecimal() or len(text) > 20:
         raise InvalidInput(f"{text!r:.60} is no thread id", where="--thread", hint="write its number: 4711")
+    from dblog_tasks.origin_filters import by_thread  # noqa: PLC0415 - seldom needed
+
     return by_thread(int(text))
+
+
+def _by_statement(text: str) -> Predicate:
+    from dblog_tasks.origin_filters import by_statement  # noqa: PLC0415 - seldom needed
+
+    return by_statement(text)

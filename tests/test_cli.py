@@ -202,7 +202,7 @@ def test_what_is_there_already_stays(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    program = [sys.executable, "-c", "from dblog_tasks.cli import main; main()", *arguments]
+    program = [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(options.pop("env", None) or {})}  # type: ignore[dict-item]
     return subprocess.run(program, capture_output=True, text=True, check=False, env=environment, **options)  # type: ignore[call-overload, no-any-return]
 
@@ -226,7 +226,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
 
 def test_a_file_that_cannot_grow_is_one_line(tmp_path: Path) -> None:
     """A limit on the size of files is an error of the store; what was written goes."""
-    program = [sys.executable, "-c", LIMIT + "from dblog_tasks.cli import main; main()"]
+    program = [sys.executable, "-c", LIMIT + "from dblog_tasks.__main__ import main; main()"]
     arguments = ["plan", ALL, *MYSQL, "--out", str(tmp_path / "plan"), "--transaction", "0-1-35"]
     done = subprocess.run(
         [*program, *arguments], capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -266,7 +266,7 @@ def test_output_to_a_full_device_is_one_line() -> None:
         pytest.skip("no /dev/full")
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
         done = subprocess.run(
-            [sys.executable, "-c", "from dblog_tasks.cli import main; main()", "events", FIRST, *MYSQL],
+            [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()", "events", FIRST, *MYSQL],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT,
         )  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_output_to_a_full_device_is_one_line() -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     """`dblog events … | head -1` ends quietly."""
-    program = f"{sys.executable} -c 'from dblog_tasks.cli import main; main()' events '{FIRST}' --driver mysql | head -1"
+    program = f"{sys.executable} -c 'from dblog_tasks.__main__ import main; main()' events '{FIRST}' --driver mysql | head -1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {program}"], capture_output=True, text=True, check=False, cwd=ROOT)
 
     assert (0, "", 1) == (done.returncode, done.stderr, done.stdout.count("\n"))
@@ -394,7 +394,7 @@ def test_interrupted_is_130_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_what_is_printed_is_the_same_in_every_locale(encoding: str) -> None:
     """What is printed is UTF-8 wherever it runs: a script in another encoding would write other text."""
-    program = [sys.executable, "-c", "from dblog_tasks.cli import main; main()", "events", FIRST, *MYSQL, "--kind", "update"]
+    program = [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()", "events", FIRST, *MYSQL, "--kind", "update"]
     done = subprocess.run(program, capture_output=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": encoding})
 
     assert (0, b"") == (done.returncode, done.stderr)

@@ -16,14 +16,8 @@ from dblog_tasks.event import Position, RowChanges, Source
 from dblog_tasks.filters import (
     any_of,
     bodies,
-    by_driver,
-    by_gtid,
     by_kind,
-    by_position,
-    by_source,
-    by_statement,
     by_table,
-    by_thread,
     by_time,
     by_transaction,
     doubt_of,
@@ -33,6 +27,7 @@ from dblog_tasks.filters import (
     predicate_json,
 )
 from dblog_tasks.mysql.gtid import parse as gtids
+from dblog_tasks.origin_filters import by_driver, by_gtid, by_position, by_source, by_statement, by_thread
 from dblog_tasks.planning import parse_time, selection
 
 NOON = datetime(2026, 9, 21, 12, tzinfo=UTC)

@@ -17,9 +17,10 @@ import pytest
 
 from dblog_tasks import ledger as words, storage
 from dblog_tasks.event import Checkpoint, CommandChange, Position, RowChanges
-from dblog_tasks.filters import by_position, by_table, not_
+from dblog_tasks.filters import by_table, not_
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql.selection import LACKS_COLUMN
+from dblog_tasks.origin_filters import by_position
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import PlanRequest, make_plan, selection
 

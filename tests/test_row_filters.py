@@ -11,7 +11,8 @@ import pytest
 from dblog_tasks.errors import InvalidInput
 from dblog_tasks.event import Column, Omission, Position, Row, RowChanges, Source, Table
 from dblog_tasks.expression import parse
-from dblog_tasks.filters import any_of, by_kind, by_table, by_thread, doubt_of, not_
+from dblog_tasks.filters import any_of, by_kind, by_table, doubt_of, not_
+from dblog_tasks.origin_filters import by_thread
 from dblog_tasks.row_filters import bind_rows, by_column, by_row, may_mean, row_reason
 
 ORDERS = Table("shop", "orders", (Column("id", "int"), Column("Status", "varchar(9)"), Column("total", "int")), (0,))

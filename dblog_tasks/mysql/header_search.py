@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from dblog_tasks import ledger as words
 from dblog_tasks.errors import MalformedLog
-from dblog_tasks.filters import AnyOf, ByGtid, ByThread, ByTime, ByTransaction, Predicate, first_against, reason_of
+from dblog_tasks.filters import AnyOf, ByTime, ByTransaction, Predicate, first_against, reason_of
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.mysql import binlog
 from dblog_tasks.mysql.gtid import MARIADB, MYSQL, GtidSet
@@ -26,6 +26,7 @@ from dblog_tasks.mysql.header_index import FIRST, HeaderIndex, Span, Stretch
 from dblog_tasks.mysql.place import BEGINNING, Place
 from dblog_tasks.mysql.selection import REPLAY_TABLE, Selection, kind_name
 from dblog_tasks.mysql.transactions import ROWS, instants
+from dblog_tasks.origin_filters import ByGtid, ByThread
 from dblog_tasks.selection import Probe
 
 NEVER: Span = (1, 0)  # of no moment

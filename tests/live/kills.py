@@ -30,7 +30,7 @@ from tests.fuzz.__main__ import say
 from tests.live.scenes import Scene
 from tests.live.servers import MariaDB, mariadb_server
 
-COMMAND = [sys.executable, "-c", "from dblog_tasks.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()"]
 TABLES = """CREATE TABLE t (id int PRIMARY KEY, a int, b varchar(20)); CREATE TABLE nokey (a int);
     INSERT INTO t SELECT seq, 0, CONCAT('b', seq) FROM seq_1_to_900; INSERT INTO nokey SELECT seq % 5 FROM seq_1_to_40;"""
 POINTS = ("read", "write", "stored", "commit", "committed")

@@ -376,7 +376,7 @@ def test_no_password_is_said(
     assert not [word for word in ("secret", "pa:ss", "pa%3A") if word in printed]
 
 
-COMMAND = [sys.executable, "-c", "from dblog_tasks.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()"]
 MOVES = (
     "CREATE TABLE t (id int PRIMARY KEY, a int, b text); CREATE TABLE nokey (a int);"
     "INSERT INTO t SELECT n, 0, 'b' || n FROM generate_series(1, 400) n; INSERT INTO nokey SELECT n % 5 FROM generate_series(1, 40) n;"

@@ -190,7 +190,7 @@ def test_no_password_on_the_command_line(scene: MakeScene, monkeypatch: pytest.M
 # ---- killed
 
 
-COMMAND = [sys.executable, "-c", "from dblog_tasks.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from dblog_tasks.__main__ import main; main()"]
 MOVES = """CREATE TABLE t (id int PRIMARY KEY, a int, b varchar(20)); CREATE TABLE nokey (a int);
     INSERT INTO t SELECT seq, 0, CONCAT('b', seq) FROM seq_1_to_400; INSERT INTO nokey SELECT seq % 5 FROM seq_1_to_40;"""
 KILLS = 10

@@ -14,8 +14,9 @@ import pytest
 import dblog_tasks
 from dblog_tasks import storage
 from dblog_tasks.event import Checkpoint, Position
-from dblog_tasks.filters import Predicate, any_of, by_gtid, by_table, by_thread, by_time, by_transaction, not_
+from dblog_tasks.filters import Predicate, any_of, by_table, by_time, by_transaction, not_
 from dblog_tasks.mysql import binlog, gtid, header_index, indexes
+from dblog_tasks.origin_filters import by_gtid, by_thread
 from dblog_tasks.plan import Plan
 from dblog_tasks.planning import selection
 from dblog_tasks.storage import logs as stored_logs
