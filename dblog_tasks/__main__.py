@@ -21,8 +21,9 @@ def main() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     from dblog_tasks.cli import run  # noqa: PLC0415 - what is imported is not looked through for garbage again and again
 
-    gc.freeze()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # the interpreter ends without looking through all of it
+    sys.exit(code)
 
 
 if __name__ == "__main__":

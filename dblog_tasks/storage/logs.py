@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 import re
 from threading import Event as CancelEvent
@@ -40,8 +39,7 @@ _TAR = re.compile(r".+\.(tar(\.[A-Za-z0-9]+)?|tgz|tbz2|txz|tzst)", re.DOTALL)
 _VANISHED = "vanished while being read (purged?)"
 
 
-@dataclass(frozen=True, slots=True)
-class LogFile:
+class LogFile(NamedTuple):
     """One stored file of a log.
 
     Attributes:
