@@ -158,11 +158,13 @@ def _sync_folder(folder: str) -> None:
 
 def _create(path: str, data: bytes) -> bool:
     try:
-        with open(path, "xb") as stream:
-            _write_through(stream, data)
+        stream = open(path, "xb")  # noqa: SIM115 - closed below; what goes wrong here leaves nothing to be removed
     except FileExistsError:
         return False
-    except OSError:
-        os.unlink(path)  # half a file must not pass for one
-        raise
+    with stream:
+        try:
+            _write_through(stream, data)
+        except OSError:
+            os.unlink(path)  # half a file must not pass for one
+            raise
     return True
