@@ -44,7 +44,7 @@ import tempfile
 
 from benchmarks import decoding_logs
 from benchmarks.logs import KINDS, SERVER_OPTIONS, fill, middle, series, single
-from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, run
+from benchmarks.measure import NAME_WIDTH, Command, Task, compared, heading, peak_memory, run
 from benchmarks.replays import DAMAGE, Replays
 from tests.live.servers import MariaDB, mariadb_server
 
@@ -138,7 +138,7 @@ class Bench:
             for log in (self.logs[kind], self._series_of(kind, SERIES)):
                 self._clean()
                 for verb, command in zip(peaks, self._plan_and_show(log), strict=True):
-                    peaks[verb].append(run([command], self.output, self.environment).memory)
+                    peaks[verb].append(peak_memory(command, self.output, self.environment))
             for verb, (one, more) in peaks.items():
                 fits = max(one, more) < MEMORY_MAX and more < one * GROWTH_MAX
                 name = f"{kind}: peak memory of {verb}, log and {SERIES} times as long"

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import os
 from pathlib import Path
+import re
 from statistics import median
 import subprocess
 import time
 from typing import NamedTuple, TypeAlias
 
 Command: TypeAlias = Sequence[str]
+_LOOK_SECONDS = 0.005
 COMPLETE = (0, 3)  # exit codes of a job that was done: a plan with omissions or conflicts is one
 
 
 class Cost(NamedTuple):
-    """What processes took: seconds of CPU (user and system), seconds by the clock, and the memory of the biggest in bytes."""
+    """What processes took: seconds of CPU (user and system), and seconds by the clock."""
 
     cpu: float
     wall: float
-    memory: int
 
 
 class Task(NamedTuple):
@@ -43,7 +44,7 @@ class Task(NamedTuple):
 
 def run(commands: Sequence[Command], output: Path, environment: Mapping[str, str]) -> Cost:
     """Run commands one after the other, their output into a file; return what all took. Ends the program when one fails."""
-    cpu, memory, start = 0.0, 0, time.perf_counter()
+    cpu, start = 0.0, time.perf_counter()
     for command in commands:
         with output.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, env=environment) as process:
             said = process.stderr.read() if process.stderr else b""
@@ -52,8 +53,24 @@ def run(commands: Sequence[Command], output: Path, environment: Mapping[str, str
         if process.returncode not in COMPLETE:
             raise SystemExit(f"{' '.join(command)}: {said.decode(errors='replace')}")
         cpu += usage.ru_utime + usage.ru_stime
-        memory = max(memory, usage.ru_maxrss << 10)  # kilobytes on Linux
-    return Cost(cpu, time.perf_counter() - start, memory)
+    return Cost(cpu, time.perf_counter() - start)
+
+
+def peak_memory(command: Command, output: Path, environment: Mapping[str, str]) -> int:
+    """Run a command, its output into a file; return its biggest resident set in bytes. Ends the program when it fails.
+
+    Asked for again and again while it runs: what the kernel tells of a process that has ended is never less than what this one had when
+    it began the other.
+    """
+    peak = 0
+    with output.open("wb") as stream, subprocess.Popen(command, stdout=stream, stderr=subprocess.DEVNULL, env=environment) as process:
+        while process.poll() is None:
+            found = re.search(rb"VmHWM:\s+([0-9]+) kB", Path(f"/proc/{process.pid}/status").read_bytes())
+            peak = int(found[1]) << 10 if found else peak
+            time.sleep(_LOOK_SECONDS)
+    if process.returncode not in COMPLETE:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    return peak
 
 
 def compared(task: Task, pairs: int, output: Path, environment: Mapping[str, str]) -> str:

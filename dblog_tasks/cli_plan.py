@@ -1,7 +1,5 @@
 """The verbs that read logs: `plan`, `events`, `inspect`. No logic: options in, a verb called, its answer printed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 import sys

@@ -1,7 +1,5 @@
 """The verbs that read a plan: `show`, `check`. No logic: options in, a verb called, its answer printed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 import sys
 from typing import Annotated, Literal

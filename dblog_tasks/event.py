@@ -10,12 +10,10 @@ A value in a row is one of (`Value`):
     bytes           binary, geometry, and text or JSON whose bytes no text could give back exactly
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from dblog_tasks.errors import InvalidInput
 
@@ -38,7 +36,7 @@ class Source(NamedTuple):
         return {"driver": self.driver, "name": self.name}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Source:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
         return cls(_text(value, "driver"), _text(value, "name"))
 
@@ -60,7 +58,7 @@ class Position(NamedTuple):
         return {"driver": self.driver, "value": self.value}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Position:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
         return cls(_text(value, "driver"), _text(value, "value"))
 
@@ -86,7 +84,7 @@ class Checkpoint(NamedTuple):
         return {"source": self.source.to_json(), "position": self.position.to_json(), "log": self.log}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Checkpoint:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the value `to_json` wrote. Raises InvalidInput on anything else."""
         source, position = value.get("source"), value.get("position")
         if not isinstance(source, Mapping) or not isinstance(position, Mapping):
@@ -179,7 +177,7 @@ class Column(NamedTuple):
         )
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Column:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the column `to_json` wrote."""
         return cls(**{**value, "labels": tuple(value.get("labels", ()))})
 
@@ -209,7 +207,7 @@ class Table(NamedTuple):
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Table:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the table `to_json` wrote."""
         columns = tuple(Column.from_json(column) for column in value["columns"])
         return cls(value["schema"], value["name"], columns, tuple(value["key"]))
@@ -227,7 +225,7 @@ class Change(NamedTuple):
     before: Row | None
     after: Row | None
 
-    def reverse(self) -> Change:
+    def reverse(self) -> Self:
         """Return the change that undoes this one; reversed twice, it is itself."""
         return self._replace(before=self.after, after=self.before)
 
@@ -242,7 +240,7 @@ class RowChanges:
     table: Table
     rows: Sequence[RowPair]
 
-    def reverse(self) -> RowChanges:
+    def reverse(self) -> "RowChanges":
         """Return what undoes all of it, last row first; reversed twice, it is itself."""
         return RowChanges(self.table, [(after, before) for before, after in reversed(self.rows)])
 
@@ -323,7 +321,7 @@ class CommandChange(NamedTuple):
     undo: tuple[bytes, ...]
     grade: str
 
-    def reverse(self) -> CommandChange:
+    def reverse(self) -> Self:
         """Return the change that undoes this one; reversed twice, it is itself."""
         return self._replace(do=self.undo, undo=self.do)
 

@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 import hashlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -382,11 +383,20 @@ def _read_already(steps: Sequence[RecoveryStep]) -> StoredSegment:
 
 
 def _stored_transaction(raw: bytes) -> StoredTransaction:
-    plain = _PLAIN_TRANSACTION.match(raw)
+    plain = _plain_transaction().match(raw)
     if plain is None:
         return _told(orjson.loads(raw))
     start, time, name = plain["start"], plain["time"], plain["id"]
     return name.decode(), start.decode(), time.decode() if time is not None else None, ""
+
+
+@cache
+def _plain_transaction() -> re.Pattern[bytes]:
+    """Return the expression for a transaction without statements, compiled when one is first read."""
+    return re.compile(
+        rb'\{"transaction":\d+,"id":"(?P<id>[!#-\[\]-~]+)","start":"(?P<start>[!#-\[\]-~]*)","end":"[!#-\[\]-~]*",'
+        rb'"time":(?:null|"(?P<time>[!#-\[\]-~]*)"),"names":\["[!#-Z^-~",]*"\],"thread":\d+,"statements":\[\],"also_touched":'
+    )
 
 
 def _told(line: JsonObject) -> StoredTransaction:
@@ -405,10 +415,6 @@ def _known_table(raw: bytes, known: dict[bytes, Table]) -> Table:
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)  # what JSON of another shape comes to
 _TABLE, _TRANSACTION = b'{"table":', b'{"transaction":'
-_PLAIN_TRANSACTION = re.compile(
-    rb'\{"transaction":\d+,"id":"(?P<id>[!#-\[\]-~]+)","start":"(?P<start>[!#-\[\]-~]*)","end":"[!#-\[\]-~]*",'
-    rb'"time":(?:null|"(?P<time>[!#-\[\]-~]*)"),"names":\["[!#-Z^-~",]*"\],"thread":\d+,"statements":\[\],"also_touched":'
-)
 StoredTransaction: TypeAlias = tuple[str, str, str | None, str]  # its id, where it starts, when it was committed, its first statement
 _AT = b'{"at":"'  # how the line of a step begins; a position has no character that JSON escapes
 _PACKED = b'{"'  # how a packed value begins; text may hold it too: then rows are looked through for nothing

@@ -6,7 +6,6 @@ Law: no I/O, nothing of a log's format; predicates are asked in the order of wha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from dblog_tasks.event import Omission, RowChanges, Table
@@ -14,8 +13,7 @@ from dblog_tasks.filters import EVENT, ROW, TABLE, TRANSACTION, Predicate, doubt
 from dblog_tasks.ledger import Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The predicates of `OpenOptions.selection`, by what they look at; `doubtful`: those of transactions and events that may be."""
 
     table: tuple[Predicate, ...]

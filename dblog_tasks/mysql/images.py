@@ -38,7 +38,6 @@ from zlib import error as ZlibError
 from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, binary_columns
 from dblog_tasks.mysql import binlog, bodies, table_map as wire
-from dblog_tasks.mysql.json_binary import json_value
 from dblog_tasks.mysql.layout import UNSIZED, Layout
 from dblog_tasks.mysql.row_versions import current_changes
 from dblog_tasks.mysql.rows import INSERT, UNREADABLE, UPDATE, Json, RowReader, Storage
@@ -260,6 +259,8 @@ class PartialReader:
         return self._shown(before), self._shown(after), at
 
     def _shown(self, row: Sequence[object]) -> Row:
+        from dblog_tasks.mysql.json_binary import json_value  # noqa: PLC0415 - few logs hold such
+
         shown = list(row)
         for place in self._documents:
             document = shown[place]

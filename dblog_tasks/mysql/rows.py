@@ -28,7 +28,6 @@ from dblog_tasks.errors import MalformedLog
 from dblog_tasks.event import Row, RowPair
 from dblog_tasks.mysql import compiled, native, table_map as wire, values
 from dblog_tasks.mysql.charsets import decode_text
-from dblog_tasks.mysql.json_binary import json_value
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 RARE = 3  # a NULL bitmap seen this often gets code of its own
@@ -202,6 +201,8 @@ def _bytes(storage: Storage) -> Field:
 
 
 def _json(storage: Storage) -> Field:
+    from dblog_tasks.mysql.json_binary import json_value  # noqa: PLC0415 - few tables hold such
+
     return _bytes(storage)._replace(value="json({data})", names={"json": json_value})
 
 
