@@ -11,7 +11,7 @@ from tests.fixtures import ROOT
 from tests.fuzz.__main__ import say
 from tests.fuzz.targets import TARGETS
 
-SHARES = {"binlog": 10, "old": 1, "json": 1, "diffs": 2, "redis": 1, "packed": 1, "plan": 1}
+SHARES = {"binlog": 10, "old": 1, "json": 1, "diffs": 2, "redis": 1, "packed": 1, "plan": 1, "logical": 3, "schema": 1}
 PLAIN = 3  # the share of binary logs without compiled code
 FAILURES = ROOT / "fuzz-failures"
 

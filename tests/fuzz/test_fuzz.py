@@ -13,6 +13,7 @@ import pytest
 
 from tests.fixtures import ROOT
 from tests.fuzz.mutations import bases, binary_log
+from tests.fuzz.soak import SHARES
 from tests.fuzz.targets import TARGETS
 
 COUNTS = {
@@ -54,7 +55,7 @@ def test_any_log_ends_in_a_declared_error_without_compiled_code(tmp_path: Path) 
 
 def test_every_target_is_run() -> None:
     """Here and by `make soak`."""
-    assert TARGETS.keys() == COUNTS.keys()
+    assert TARGETS.keys() == COUNTS.keys() == SHARES.keys()
 
 
 def test_an_input_is_named_by_seed_and_number() -> None:
