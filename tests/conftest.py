@@ -22,6 +22,12 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Flows run last: a thread of Prefect's client pings with numbers from `random`, which Hypothesis takes for its strategy's doing."""
+    items.sort(key=lambda item: item.get_closest_marker("flow") is not None)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of small real logs, made by tests/corpus/make.py."""
