@@ -26,6 +26,7 @@ import pymysql
 from pymysql.constants import CLIENT
 from pymysql.protocol import MysqlPacket
 
+from dblog_tasks.effects import depth_of
 from dblog_tasks.errors import DblogError, InvalidInput, RowRefused, StorageError, TargetBusy, TargetError, TargetRefused
 from dblog_tasks.event import JsonObject, Row, RowPair, Table
 from dblog_tasks.mysql import target_checks as checks
@@ -254,7 +255,7 @@ class MySQLTarget:
             for reference in found:
                 parents.setdefault(reference.child, set()).add(parent)
         for table in bound:
-            self._depths[table] = _depth((table.live.schema, table.live.name), parents, frozenset())
+            self._depths[table] = depth_of((table.live.schema, table.live.name), parents)
 
     # ---- notes
 
@@ -422,14 +423,6 @@ class MySQLTarget:
 
 def _refuse(packet: bytes) -> None:
     MysqlPacket(packet, "utf8").raise_for_error()
-
-
-def _depth(name: Name, parents: Mapping[Name, AbstractSet[Name]], above: frozenset[Name]) -> int | None:
-    """Return how many tables stand above a table by foreign keys; None where they go in circles."""
-    if name in above:
-        return None
-    depths = [_depth(parent, parents, above | {name}) for parent in parents.get(name, ())]
-    return None if None in depths else 1 + max((depth for depth in depths if depth is not None), default=-1)
 
 
 def _trigger_switch(triggers: str) -> str:

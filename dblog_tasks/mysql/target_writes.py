@@ -1,12 +1,8 @@
 """Rows written in bulk: what a batch does to each row, as few statements as it takes.
 
-Law: every statement names rows that were read and locked before, and must meet exactly as many: anything else is undone. The order of
-the steps is the truth; it is left only where nobody can tell:
-
-    folded   each row once, from what it was to what it becomes: deletes, children first; inserts, parents first; updates
-    runs     steps in their order, neighbours of one kind in one statement: where a key changes, or rules of the database were against
-             the folded order
-    singles  one step a statement: where runs failed too, to name the step; one that a rule is against is tried again after the others
+Law: every statement names rows that were read and locked before, and must meet exactly as many: anything else is undone. Which rows
+go into a statement, and in which order, is told in `effects`. Where that fails, one step is one statement, to name the step; one that a
+rule is against is tried again after the others, and may find that a foreign key has taken its row along (ON UPDATE CASCADE).
 
     insert   INSERT … VALUES (…), (…)                                   delete   DELETE … WHERE key IN (…)
     update   UPDATE … SET c = CASE key WHEN … THEN … END WHERE key IN (…), rows that change the same columns together
@@ -18,10 +14,10 @@ in one packet 275, the client's own single statements 120.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import re
 
+from dblog_tasks.effects import DELETE, INSERT, Depth, folded, kind_of, runs, spots_of
 from dblog_tasks.errors import DblogError, MalformedPlan, RowRefused
 from dblog_tasks.event import Row
 from dblog_tasks.mysql.literals import base_type, identifier
@@ -33,7 +29,6 @@ ROWS_MAX = 500
 CHARACTERS_MAX = 1 << 20  # of the values of one INSERT or UPDATE
 LENIENT, STRICT = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES", "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES"
 SAVEPOINT, BACK = "SAVEPOINT dblog_batch", "ROLLBACK TO SAVEPOINT dblog_batch"
-INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _CLASS = re.compile(r"[^'\d]*")  # what makes literals of one kind: introducer, X, a function; a number's is empty or a sign
 
 Run = Callable[[str], int]  # a statement -> how many rows it met
@@ -133,6 +128,14 @@ class TableWriter:
                 self._run(f"SET SESSION sql_mode = '{STRICT}'")
             self._check_stored([effect.after for effect in lenient if effect.after is not None])
 
+    def stands(self, effect: Effect) -> bool:
+        """Return whether a row whose key an effect changes is there already, as the effect leaves it."""
+        table, before, after = self._table, effect.before, effect.after
+        if not table.key or before is None or after is None or table.key_of(before) == table.key_of(after):
+            return False
+        found = self._reader.read(self._query, [table.key_of(after)], "")[table.key_of(after)]
+        return found is not None and not table.differing(found, after, table.written)
+
     def _needs_lenience(self, effect: Effect) -> bool:
         after, before = effect.after, effect.before
         return any(after is not None and after[at] == 0 and (before is None or before[at] != 0) for at in self._enums)
@@ -189,7 +192,7 @@ def _kind(literal: str) -> str:
 class BatchWriter:
     """Writes the effects of a batch. `depth` says how deep a table stands below those it refers to; None: it goes in circles."""
 
-    def __init__(self, run: Run, query: Query, depth: Callable[[BoundTable], int | None]) -> None:
+    def __init__(self, run: Run, query: Query, depth: Depth) -> None:
         self._run, self._query, self._depth = run, query, depth
         self._writers: dict[BoundTable, TableWriter] = {}
 
@@ -201,15 +204,14 @@ class BatchWriter:
         if not all(effect.table.transactional for effect in effects):
             return self._one_by_one(effects, patient=False)
         self._run(SAVEPOINT)
-        for way in (self._folded, _runs):
+        for groups in (folded(effects, self._depth), runs(effects)):
             try:
-                runs = way(effects)
-                for kind, some in runs:
+                for kind, some in groups:
                     self._of(some[0].table).write(kind, some)
             except (RowRefused, _Miscounted):
                 self._run(BACK)
             else:
-                return [effect for _, some in runs for effect in some]
+                return [effect for _, some in groups for effect in some]
         return self._one_by_one(effects, patient=True)
 
     def _one_by_one(self, effects: Sequence[Effect], *, patient: bool) -> list[Effect]:
@@ -225,77 +227,36 @@ class BatchWriter:
             held: set[tuple[str, Row]] = set()
             first: RowRefused | None = None
             for number, effect in waiting:
-                try:
-                    if held.isdisjoint(_spots(effect)):
-                        self._of(effect.table).write(_kind_of(effect), [effect])
+                if held.isdisjoint(spots_of(effect)):
+                    refused = self._refused(effect)
+                    if refused is None:
                         done.append(effect)
                         continue
-                except (RowRefused, _Miscounted) as error:
-                    first = first or RowRefused(error.what, where=str(number))
+                    first = first or RowRefused(refused.what, where=str(number))
                     if not patient:
-                        raise first from None
-                held |= _spots(effect)
+                        raise first
+                held |= spots_of(effect)
                 left.append((number, effect))
             if first is not None and len(left) == len(waiting):
                 raise first
             waiting = left
         return done
 
+    def _refused(self, effect: Effect) -> DblogError | None:
+        """Write one effect; return what is against it, None when it is written or a foreign key has taken the row along."""
+        writer = self._of(effect.table)
+        try:
+            writer.write(kind_of(effect), [effect])
+        except _Miscounted as error:
+            return None if writer.stands(effect) else error
+        except RowRefused as error:
+            return error
+        return None
+
     def _of(self, table: BoundTable) -> TableWriter:
         if table not in self._writers:
             self._writers[table] = TableWriter(table, self._run, self._query)
         return self._writers[table]
-
-    def _folded(self, effects: Sequence[Effect]) -> list[tuple[str, list[Effect]]]:
-        """Return what becomes of each row in the end, in an order that suits foreign keys; the runs where rows cannot be told apart."""
-        rows: dict[tuple[BoundTable, Row], Effect] = {}
-        for effect in effects:
-            table, before, after = effect.table, effect.before, effect.after
-            row = after if before is None else before
-            if not table.key or row is None or (before is not None and after is not None and table.key_of(before) != table.key_of(after)):
-                return _runs(effects)
-            first = rows.get((table, table.key_of(row)))
-            rows[table, table.key_of(row)] = effect if first is None else effect._replace(before=first.before)
-        groups: dict[tuple[str, BoundTable], list[Effect]] = defaultdict(list)
-        for effect in rows.values():
-            if effect.before is not None or effect.after is not None:
-                groups[_kind_of(effect), effect.table].append(effect)
-        depths = {table: self._depth(table) for _, table in groups}
-        if None in depths.values() or len({table.name for table in depths}) < len(depths):
-            return _runs(effects)
-        weight: Mapping[str, int] = {DELETE: -1, INSERT: 1, UPDATE: 0}
-        phase: Mapping[str, int] = {DELETE: 0, INSERT: 1, UPDATE: 2}
-        ordered = sorted(groups.items(), key=lambda item: (phase[item[0][0]], weight[item[0][0]] * (depths[item[0][1]] or 0)))
-        return [(kind, some) for (kind, _), some in ordered]
-
-
-def _spots(effect: Effect) -> set[tuple[str, Row]]:
-    return {(effect.table.name, effect.table.key_of(row)) for row in (effect.before, effect.after) if row is not None}
-
-
-def _kind_of(effect: Effect) -> str:
-    return INSERT if effect.before is None else DELETE if effect.after is None else UPDATE
-
-
-def _runs(effects: Sequence[Effect]) -> list[tuple[str, list[Effect]]]:
-    """Return neighbours of one kind and table together, no row twice in one."""
-    runs: list[tuple[str, list[Effect]]] = []
-    for (kind, table), some in groupby(effects, key=lambda effect: (_kind_of(effect), effect.table)):
-        seen: set[Row] = set()
-        run: list[Effect] = []
-        for effect in some:
-            row = effect.after if effect.before is None else effect.before
-            key = table.key_of(row) if row is not None else ()
-            moves = effect.before is not None and effect.after is not None and table.key_of(effect.before) != table.key_of(effect.after)
-            if run and (key in seen or moves or not table.key):
-                runs.append((kind, run))
-                run, seen = [], set()
-            run.append(effect)
-            seen.add(key)
-            if moves and effect.after is not None:
-                seen.add(table.key_of(effect.after))
-        runs.append((kind, run))
-    return runs
 
 
 def unfit(table: BoundTable, error: Exception) -> MalformedPlan:

@@ -10,6 +10,7 @@ from dblog_tasks.event import Column, Omission, RowChanges, RowPair, Table
 from dblog_tasks.mysql.binlog import Format
 from dblog_tasks.mysql.cascades import Cascades, cascades_are_logged
 from dblog_tasks.mysql.catalog import read_schema
+from dblog_tasks.mysql.sql import plan_script
 from dblog_tasks.planning import PlanRequest, make_plan
 
 SCHEMA = """
@@ -96,3 +97,19 @@ def test_a_plan_names_the_tables(log: str, wanted: list[str], tmp_path: Path) ->
     assert plan is not None
     assert wanted == plan.manifest["cascades"]
     assert "s.ch" in plan.manifest["tables"]
+
+
+def test_a_key_that_took_rows_along_comes_back_with_them(tmp_path: Path) -> None:
+    """MySQL logs the child's row before the parent's; the undo of the parent's brings both back, and the child's finds it done."""
+    path = Path(__file__).parents[1] / "corpus" / "found" / "cascades-mysql97.000020"
+    plan = make_plan(PlanRequest("mysql", (str(path),), str(tmp_path / "plan")))
+    assert plan is not None
+    there = "SELECT 1 FROM `s`.`ch` WHERE `id` = 1 AND `p` = 1"
+    lines = b"".join(plan_script(plan.stored_segments())).decode().splitlines()
+
+    assert [
+        "UPDATE `s`.`p` SET `id` = 1 WHERE `id` = 5;",
+        "SELECT IF(ROW_COUNT()=1, 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;",
+        "UPDATE `s`.`ch` SET `p` = 1 WHERE `id` = 1 AND `p` = 5;",
+        f"SELECT IF(ROW_COUNT()=1 OR EXISTS({there}), 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;",
+    ] == lines[lines.index("START TRANSACTION;") + 1 : lines.index("COMMIT;")]
