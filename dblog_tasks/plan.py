@@ -476,6 +476,8 @@ def refuse_existing(url: str, storage_options: Mapping[str, Any]) -> None:
         raise OutputExists("a plan is here already", where=url, hint="give another --out, or remove it")
     if held - {STEPS, OMITTED, CONFLICTS}:
         raise OutputExists(f"the folder is not empty: {min(held)}", where=url, hint="give another --out")
+    if not held and storage.is_file(url, storage_options):
+        raise OutputExists("a file is here already", where=url, hint="a plan is a folder: give another --out")
 
 
 def check(plan: Plan) -> list[str]:

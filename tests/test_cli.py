@@ -191,9 +191,15 @@ def test_what_is_there_already_stays(tmp_path: Path, capsys: pytest.CaptureFixtu
     before = read_plan(str(tmp_path / "plan"), {})
     capsys.readouterr()
 
-    for out in ("plan", "mine", "mine/notes.txt", "mine/notes.txt/below"):
+    said = {
+        "plan": "a plan is here already",
+        "mine": "the folder is not empty: notes.txt",
+        "mine/notes.txt": "a file is here already",
+        "mine/notes.txt/below": "part of the path is a file, not a folder",
+    }
+    for out, reason in said.items():
         assert plan_of(tmp_path / out) == 1, out
-        one_line(capsys.readouterr().err)
+        assert reason in one_line(capsys.readouterr().err)
 
     assert (before.id, []) == (read_plan(before.url, {}).id, check(before))
     assert ["notes.txt"] == [path.name for path in (tmp_path / "mine").iterdir()]

@@ -19,7 +19,17 @@ machine is first opened, the package of a store when that store is.
     logs.py         the files of a log in their order, and their bytes
 """
 
-from dblog_tasks.storage.files import exists, list_folder, read_file, read_if_there, remove_folder, writable, write_exclusively, write_file
+from dblog_tasks.storage.files import (
+    exists,
+    is_file,
+    list_folder,
+    read_file,
+    read_if_there,
+    remove_folder,
+    writable,
+    write_exclusively,
+    write_file,
+)
 from dblog_tasks.storage.logs import LogFile, ask_ahead, find_logs, head, read_blocks, size_of
 from dblog_tasks.storage.options import parse_storage_options
 from dblog_tasks.storage.paths import join
@@ -32,6 +42,7 @@ __all__ = [
     "exists",
     "find_logs",
     "head",
+    "is_file",
     "join",
     "list_folder",
     "parse_storage_options",

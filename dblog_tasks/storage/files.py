@@ -27,6 +27,12 @@ def exists(url: str, options: Options) -> bool:
     return place_of(url, options).info() is not None
 
 
+def is_file(url: str, options: Options) -> bool:
+    """Return whether there is a file, not a folder. Raises StorageError when that cannot be known."""
+    info = place_of(url, options).info()
+    return info is not None and info["type"] != "directory"
+
+
 def list_folder(url: str, options: Options) -> list[str]:
     """Return the names of what is in the folder, sorted, without what is still being written; empty when there is no folder."""
     return sorted(name for name in place_of(url, options).entries() if not _UNFINISHED.fullmatch(name))
