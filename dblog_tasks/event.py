@@ -235,14 +235,18 @@ RowPair: TypeAlias = tuple[Row | None, Row | None]
 
 @dataclass(frozen=True, slots=True)
 class RowChanges:
-    """The changes of one event to one table: pairs of the row before and after, in log order."""
+    """The changes of one event to one table: pairs of the row before and after, in log order.
+
+    `carried`: a foreign key took them along with rows of another table, which the log has after them.
+    """
 
     table: Table
     rows: Sequence[RowPair]
+    carried: bool = False
 
     def reverse(self) -> "RowChanges":
         """Return what undoes all of it, last row first; reversed twice, it is itself."""
-        return RowChanges(self.table, [(after, before) for before, after in reversed(self.rows)])
+        return RowChanges(self.table, [(after, before) for before, after in reversed(self.rows)], self.carried)
 
     def __iter__(self) -> Iterator[Change]:
         return (Change(self.table, before, after) for before, after in self.rows)

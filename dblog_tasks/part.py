@@ -338,7 +338,8 @@ class PartWriter:
         line: JsonObject = {"at": event.position.value, "in": self._transaction(event, rows)}
         if isinstance(operation, RowChanges):
             table = self._table(operation.table)
-            line |= {"of": table.number, "rows": _packed(operation.rows, table.binary) if table.binary else operation.rows}
+            line |= {"of": table.number, **({"carried": True} if operation.carried else {})}
+            line["rows"] = _packed(operation.rows, table.binary) if table.binary else operation.rows
             for before, after in operation.rows[:1]:  # all rows of an event are of one kind
                 table.counts[INSERT if before is None else DELETE if after is None else UPDATE] += rows
         elif isinstance(operation, CommandChange):

@@ -11,6 +11,7 @@ with the beginning of the SHA-256 of its lines: what two attempts write differs 
     {"table": 0, "schema": …, "name": …, "columns": […], "key": […]}        once a segment, before its first use
     {"transaction": 0, "id": …, "start": …, "end": …, "time": …, …}         likewise
     {"at": position, "in": transaction, "of": table, "rows": [[before, after], …]}
+    {"at": position, "in": transaction, "of": table, "carried": true, "rows": …}     where a foreign key took them along
     {"at": position, "in": transaction, "database": n, "do": […], "undo": […], "grade": …}
     {"at": position, "in": transaction, "operation": …}                      of a backend's own: as it is, already the undo
 
@@ -313,10 +314,10 @@ def _operation(line: JsonObject, tables: Sequence[tuple[Table, list[int]]], raw:
     """Return the undo of one line; a look at its bytes tells whether any value of its rows is packed."""
     if "rows" in line:
         table, binary = tables[line["of"]]
-        pairs = reversed(line["rows"])
+        pairs, carried = reversed(line["rows"]), "carried" in line
         if binary or _PACKED in raw[1:]:
-            return RowChanges(table, [(_unpacked_row(after, binary), _unpacked_row(before, binary)) for before, after in pairs])
-        return RowChanges(table, [(after and tuple(after), before and tuple(before)) for before, after in pairs])
+            return RowChanges(table, [(_unpacked_row(after, binary), _unpacked_row(before, binary)) for before, after in pairs], carried)
+        return RowChanges(table, [(after and tuple(after), before and tuple(before)) for before, after in pairs], carried)
     if "do" in line:
         return CommandChange(line["database"], _unpacked(line["do"]), _unpacked(line["undo"]), line["grade"]).reverse()
     return line["operation"]

@@ -51,7 +51,7 @@ class Selection(NamedTuple):
 
         kept = [pair for pair in body.rows if all(test(*pair) for test in tests)]
         ledger.rows_not_needed += len(body.rows) - len(kept)
-        event.keep(RowChanges(body.table, kept))
+        event.keep(RowChanges(body.table, kept, body.carried))
         return None if kept else row_reason(self.row[0], described)
 
 

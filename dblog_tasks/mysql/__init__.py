@@ -23,6 +23,7 @@ catalog        what a schema file or a server says
 decoder        log files to events
 literals       values as SQL                                  no I/O
 sql            changes as text for the client                 no I/O
+carried        rows a foreign key took along, in its order    no I/O
 row_comparison values asked of a server, as the log has them  no I/O
 target_checks  what of a server forbids a replay
 target_rows    rows read, and locked, by key

@@ -18,6 +18,7 @@ how far reading has got and which transaction is being written is noted by it al
 
 enum { QUERY = 2, XID = 16, TABLE_MAP = 19, ROWS_QUERY = 29, GTID = 33, ANONYMOUS_GTID = 34, ANNOTATE_ROWS = 160, MARIADB_GTID = 162 };
 enum { MAPS_MAX = 32, STATEMENTS_MAX = 3, STATEMENT_MAX = 400, GTID_MAX = 64, ROWS_HEAD = 8, SEEN_MAX = 16 };
+enum { CARRIED = 2 | 16, CARRIED_MASK = CARRIED | 1 }; /* flags of rows that a foreign key took along, see images.py */
 enum { STANDALONE = 1, GROUP_COMMIT = 2, PREPARED = 64, COMPLETED = 128 };             /* flags of a MariaDB GTID */
 enum { MORE_ENGINES = 1, START_ALTER = 4, END_ALTER = 8, HAS_THREAD = 16 };            /* and its further ones */
 static const uint64_t TIME_FLAG = 1ULL << 55; /* of a commit: its origin's follows */
@@ -263,7 +264,7 @@ static int wanted_rows(Run *run, Change *change, PyObject *entry, Span body)
 static int rows_event(Run *run, Plain *plain, Span body, int kind, uint64_t end)
 {
     int map = plain->map_count - 1;
-    if (body.end - body.at < ROWS_HEAD)
+    if (body.end - body.at < ROWS_HEAD || (kind >= 30 && (body.at[6] & CARRIED_MASK) == CARRIED))
         return 0;
     while (map >= 0 && memcmp(plain->maps[map].id, body.at, 6) != 0)
         map--;

@@ -270,7 +270,7 @@ class FileDecoder:
     def packed(self, frame: binlog.Frame, layout: Layout) -> PackedRows | None:
         """Return the rows of an event as a plan writes them; None for other events, and where they need a look."""
         operation = ROWS.get(frame.type)
-        if operation is None or self._looks_at_rows:
+        if operation is None or self._looks_at_rows or images.is_carried(frame):
             return None
         at = f"{self.name}:{frame.end}"
         if frame.type not in layout.heads:

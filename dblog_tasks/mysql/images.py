@@ -6,7 +6,7 @@ images lack columns has a table without them, made once for all events that lack
 Head of a rows event (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
 
     6   table id (4 in the oldest logs)
-    2   flags: 1 = last event of its statement
+    2   flags: 1 = last event of its statement, 2 = foreign keys are not checked, 16 = what they change is logged (MySQL 9.6)
     2+n v2 only: extra data, its length (these 2 bytes included) first, then its type: 0 NDB Cluster, 1 partition
     length  number of columns
     bitmap  columns present in the (first) image, lowest bit first
@@ -47,6 +47,7 @@ WITH_EXTRA = frozenset({binlog.WRITE_ROWS_V2, binlog.UPDATE_ROWS_V2, binlog.DELE
 VERSION_0 = frozenset({20, 21, 22})
 NAMES_MAX = 5  # missing columns an omission names
 _FIXED = binlog.HEADER_SIZE + 8  # bytes of header, table id and flags
+_END, _UNCHECKED, _KEYS_LOGGED = 1, 2, 16  # flags
 
 CLUSTER = Omission("rows of NDB Cluster", "it may log an update as an insert: undo it by hand")
 PARTIAL = "partial row image"
@@ -95,7 +96,14 @@ def changes_of(frame: binlog.Frame, operation: str, layout: Layout, where: str) 
         if frame.type != binlog.PARTIAL_UPDATE_ROWS:
             raise
         return Omission(UNREAD_PARTIAL, f"{error.what}, at {where}; SET GLOBAL binlog_row_value_options='' for the future")
-    return RowChanges(found.table, rows) if found.ended is None else current_changes(found.table, rows, found.ended)
+    return RowChanges(found.table, rows, is_carried(frame)) if found.ended is None else current_changes(found.table, rows, found.ended)
+
+
+def is_carried(frame: binlog.Frame) -> bool:
+    """Return whether a foreign key took the rows of an event along: it checks none, and is not the last of its statement."""
+    at = frame.at + _FIXED - 2
+    flags = int.from_bytes(frame.data[at : at + 1], "little")
+    return flags & (_END | _UNCHECKED | _KEYS_LOGGED) == _UNCHECKED | _KEYS_LOGGED and frame.type in WITH_EXTRA
 
 
 def packed_of(frame: binlog.Frame, operation: str, layout: Layout) -> tuple[Table, bytes, int] | None:

@@ -29,8 +29,7 @@ BINARY, WRITTEN, ENUM = 1, 2, 4  # what a column is: flags of `rows`
 Slot: TypeAlias = tuple[int, bytes, bytes, str, Callable[..., str]]  # index of a value, text before it, text for NULL, kind, literal
 Lines: TypeAlias = object
 Rows: TypeAlias = object
-# Rows, and the lines of an update by the columns it changes, a byte each; None where Python has to write it.
-Table: TypeAlias = tuple[Rows, Mapping[bytes, Lines | None]]
+Table: TypeAlias = tuple[Rows, Mapping[bytes, Lines]]  # and the lines of an update by the columns it changes, a byte each
 
 
 class Done(NamedTuple):

@@ -190,10 +190,10 @@ class Statements:
         except _UNFIT as error:
             raise self._unfit(error, row) from None
 
-    def update(self, now: Row, then: Row, *, follows: bool = False) -> str:
+    def update(self, now: Row, then: Row, *, carried: bool = False) -> str:
         """Return the UPDATE of the row from `now` to `then`; a comment when both are the same.
 
-        `follows`: a foreign key may have changed the row already: then it is as wanted.
+        `carried`: a foreign key may have taken the row along already, which is as wanted then.
         """
         try:
             if not len(now) == len(then) == len(self._names):
@@ -203,7 +203,7 @@ class Statements:
             changed += [at for at in self._floats if now[at] == then[at] == 0.0 and str(now[at]) != str(then[at])]
             shape = self._shape(tuple(changed))
             update = _written(shape.lines, (*then, *now))
-            if follows and update.endswith(_ONE_ROW):
+            if carried and None not in [now[at] for at in changed] and update.endswith(_ONE_ROW):
                 update = f"{update.removesuffix(_ONE_ROW)};\n{_CHECK % f'ROW_COUNT()=1 OR {_written(shape.stored, then)}'}"
             return self._leniently(update, shape.stored, then) if 0 in [then[at] for at in shape.enums] else update
         except _UNFIT as error:
@@ -269,10 +269,7 @@ class Statements:
         deletes, values = (self._compiled_lines(lines, len(flags)) for lines in (self._deletes, self._values))
         return native_sql.rows(bytes(flags), deletes, values)
 
-    def _compiled_shape(self, changed: bytes) -> native_sql.Lines | None:
-        """None for a key: Python writes that, and knows what may follow it."""
-        if any(changed[at] for at in self._table.key):
-            return None
+    def _compiled_shape(self, changed: bytes) -> native_sql.Lines:
         shape = self._shape(tuple([at for at, change in enumerate(changed) if change]))
         return self._compiled_lines(shape.lines, 2 * len(changed))
 
@@ -303,14 +300,14 @@ def _may_update_itself(column: Column) -> bool:
     return base_type(column) in ("timestamp", "datetime") if column.auto_update is None else column.auto_update
 
 
-class _CompiledShapes(dict[bytes, native_sql.Lines | None]):
+class _CompiledShapes(dict[bytes, native_sql.Lines]):
     """Compiled lines of updates by the columns they change, a byte each; made when asked for."""
 
-    def __init__(self, make: Callable[[bytes], native_sql.Lines | None]) -> None:
+    def __init__(self, make: Callable[[bytes], native_sql.Lines]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, changed: bytes) -> native_sql.Lines | None:
+    def __missing__(self, changed: bytes) -> native_sql.Lines:
         if len(self) >= SHAPES_MAX:
             self.clear()
         lines = self[changed] = self._make(changed)

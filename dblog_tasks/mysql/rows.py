@@ -3,7 +3,7 @@
 Format (MySQL 5.1-9.7, MariaDB 5.1-11.8), after the 19 bytes of header:
 
     6   table id (4 in the oldest logs)
-    2   flags: 1 = last event of its statement
+    2   flags, see `images`
     2+n v2 only: extra data, its length (these 2 bytes included) first
     length  number of columns
     bitmap  columns present in the (first) image, lowest bit first

@@ -5,8 +5,8 @@ when it did not change exactly its rows, and the server rolls the transaction ba
 could read in another way is left to it: how values are written and compared is told in `literals`. Valid for MariaDB 10.11 and later,
 MySQL 5.7 to 9.7, and an account without SUPER.
 
-A row that a foreign key took along (ON UPDATE CASCADE, in the log of MySQL from 9.6 on) comes after the key it follows, and the server
-takes it along again: its check takes a row that is as wanted for one that was changed.
+Rows that a foreign key took along (in the log of MySQL from 9.6 on) are told in `carried`: they come in another order, and where the server
+takes one along again, its check takes a row that is as wanted for one that was changed.
 
 One statement is one line: what a client reads in its own way inside a string (line ends, NUL, Ctrl-Z) is escaped; text with
 other control characters is written in hex, for the sake of the terminal it may be printed on.
@@ -20,8 +20,9 @@ import re
 from typing import Any, Protocol, TypeAlias
 
 from dblog_tasks.errors import MalformedPlan
-from dblog_tasks.event import Row, RowChanges, Table, Value
+from dblog_tasks.event import Row, RowChanges, Table
 from dblog_tasks.mysql import native_sql
+from dblog_tasks.mysql.carried import carried_steps, in_order_of_keys, is_carried
 from dblog_tasks.mysql.row_sql import STRICT, Statements
 
 INSERT_ROWS_MAX = 200
@@ -29,7 +30,6 @@ INSERT_CHARACTERS_MAX = 256 * 1024
 PIECE_BYTES = 256 * 1024
 STATEMENT_MAX = 120  # characters of a statement above its undo
 TABLES_MAX = 1000  # kept by identity
-MOVED_MAX = 10_000  # changes of a key that are remembered: the rows that follow it come next
 
 _HEAD = f"""\
 -- Undo made by dblog-tasks, newest change first, for the client of MariaDB (mariadb) or MySQL (mysql).
@@ -150,24 +150,6 @@ class _Writers(dict[Table, Statements]):
             return None
 
 
-class _MovedKeys(dict[tuple[Value, Value], str]):
-    """Values of keys that a transaction's undo has changed so far, from what to what, and the table whose key it was."""
-
-    def note(self, table: Table, now: Row, then: Row) -> None:
-        """Take note of a change of a row's key."""
-        if len(self) >= MOVED_MAX:
-            self.clear()
-        for at in table.key:
-            if now[at] != then[at]:
-                self.setdefault((now[at], then[at]), table.name)
-
-    def take_along(self, table: Table, now: Row, then: Row) -> bool:
-        """Return whether all that changes in a row are values that another table's key had: a foreign key may have done it already."""
-        rows = zip(table.columns, now, then, strict=False)
-        changes = [(one, other) for column, one, other in rows if one != other and not column.generated]
-        return bool(changes) and all(self.get(change, table.name) != table.name for change in changes)
-
-
 class _Script:
     """The script; neighbouring rows to insert into one table become one INSERT. What is long enough is yielded."""
 
@@ -178,7 +160,6 @@ class _Script:
         self._transactions = 0
         self._transaction: TransactionInfo | None = None  # the one that was begun last, where it is known
         self._begun = b""  # its beginning
-        self._moved = _MovedKeys()
         self._owner: Statements | None = None  # of the rows that wait for their INSERT
         self._rows: list[str] = []
         self._rows_size = 0
@@ -186,45 +167,52 @@ class _Script:
 
     def add(self, transaction: TransactionInfo, changes: RowChanges) -> Iterator[bytes]:
         """Write one operation."""
-        if transaction is not self._transaction:
-            self._begin(_beginning(transaction.id, transaction.comment))
-            self._transaction = transaction
-        writer = self._writers.of(changes.table)
+        self._begin_of(transaction)
         for now, then in changes.rows:
-            row = writer.row(then) if now is None and then is not None else ""
-            if row and then is not None and not writer.stands_alone(then):
-                self._wait(writer, row)
-            else:
-                self._insert()
-                self._put(self._statement(writer, changes.table, now, then).encode())
+            self._add_row(changes.table, now, then)
             if self._size >= PIECE_BYTES:
                 yield self._taken()
 
-    def _statement(self, writer: Statements, table: Table, now: Row | None, then: Row | None) -> str:
-        if now is None or then is None:
-            return writer.statement(now, then)
-        statement = writer.update(now, then, follows=bool(self._moved) and self._moved.take_along(table, now, then))
-        self._moved.note(table, now, then)
-        return statement
+    def _begin_of(self, transaction: TransactionInfo) -> None:
+        if transaction is not self._transaction:
+            self._begin(_beginning(transaction.id, transaction.comment))
+            self._transaction = transaction
+
+    def _add_row(self, table: Table, now: Row | None, then: Row | None, *, carried: bool = False) -> None:
+        writer = self._writers.of(table)
+        row = writer.row(then) if now is None and then is not None else ""
+        if row and then is not None and not writer.stands_alone(then):
+            self._wait(writer, row)
+        else:
+            self._insert()
+            statement = writer.update(now, then, carried=True) if carried and now and then else writer.statement(now, then)
+            self._put(statement.encode())
 
     def add_segment(self, segment: StoredSegment) -> Iterator[bytes]:
-        """Write the steps of a segment, last one first."""
+        """Write the steps of a segment, last one first; those that foreign keys took along in the order of the keys."""
         left = len(segment.places) // 2
         compiled = native_sql.available()
         if compiled:
             beginnings = tuple([_beginning(transaction[0], _told(transaction)) for transaction in segment.transactions])
             tables = tuple(map(self._writers.compiled, segment.tables))
         while left:
-            odd = not compiled or bool(self._moved)  # compiled code does not know of keys that moved
-            if not odd:
+            if compiled:
                 self._transaction = None
                 done = native_sql.undo(segment.data, segment.places, left, beginnings, tables, self._begun)
-                left, odd = self._take(done, segment), done.odd
-            if left and odd:
-                left -= 1
-                position, transaction, changes = segment.step(left)
-                told = (position, "") if transaction is None else (transaction[0], _told(transaction))
-                yield from self.add(TransactionInfo(*told), changes)
+                left = self._take(done, segment)
+            if left and (not compiled or done.odd):
+                position, transaction, changes = segment.step(left - 1)
+                info = TransactionInfo(*((position,) if transaction is None else (transaction[0], _told(transaction))))
+                steps = carried_steps(segment, left) if is_carried(changes) else []
+                yield from self._add_carried(info, steps) if steps else self.add(info, changes)
+                left -= len(steps) or 1
+            if self._size >= PIECE_BYTES:
+                yield self._taken()
+
+    def _add_carried(self, transaction: TransactionInfo, steps: Sequence[RowChanges]) -> Iterator[bytes]:
+        self._begin_of(transaction)
+        for table, now, then in in_order_of_keys(steps):
+            self._add_row(table, now, then, carried=True)
             if self._size >= PIECE_BYTES:
                 yield self._taken()
 
@@ -254,7 +242,6 @@ class _Script:
         if beginning != self._begun:
             self._commit()
             self._begun = beginning
-            self._moved.clear()
             self._transactions += 1
             self._put(beginning)
 

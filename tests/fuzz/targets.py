@@ -235,7 +235,7 @@ def read_schema_file(data: bytes) -> None:
 
 
 _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
-    "gz": gzip.compress,
+    "gz": lambda plain: gzip.compress(plain, mtime=0),  # an input is the same whenever it is made
     "zst": zstandard.compress,
     "xz": lzma.compress,
     "bz2": bz2.compress,
