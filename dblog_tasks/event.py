@@ -182,6 +182,18 @@ class Column(NamedTuple):
         return cls(**{**value, "labels": tuple(value.get("labels", ()))})
 
 
+class Dependent(NamedTuple):
+    """Columns of another table that refer to rows of a table, and go, or lose what they hold, when those are deleted.
+
+    `parent_columns`: what they refer to; empty: the key.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    parent_columns: tuple[str, ...] = ()
+
+
 class Table(NamedTuple):
     """A table as an event found it.
 
@@ -190,12 +202,14 @@ class Table(NamedTuple):
         name: table name.
         columns: all columns in the order of the rows.
         key: indexes of the columns that tell a row from all others (primary, else unique and not null); empty: none known.
+        dependents: what foreign keys take along when a row is deleted, as far as a schema was given.
     """
 
     schema: str
     name: str
     columns: tuple[Column, ...]
     key: tuple[int, ...] = ()
+    dependents: tuple[Dependent, ...] = ()
 
     def to_json(self) -> JsonObject:
         """Return the table as a JSON object; `from_json` gives it back equal."""
@@ -204,13 +218,16 @@ class Table(NamedTuple):
             "name": self.name,
             "columns": [column.to_json() for column in self.columns],
             "key": list(self.key),
+            **({"dependents": [dependent._asdict() for dependent in self.dependents]} if self.dependents else {}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the table `to_json` wrote."""
         columns = tuple(Column.from_json(column) for column in value["columns"])
-        return cls(value["schema"], value["name"], columns, tuple(value["key"]))
+        found = value.get("dependents", ())
+        dependents = tuple(Dependent(one["schema"], one["name"], tuple(one["columns"]), tuple(one["parent_columns"])) for one in found)
+        return cls(value["schema"], value["name"], columns, tuple(value["key"]), dependents)
 
 
 def binary_columns(table: Table) -> list[int]:

@@ -8,7 +8,7 @@
 A segment is Zstandard over lines of JSON, at most some MB of them, so that reading newest first holds one segment. Its name ends
 with the beginning of the SHA-256 of its lines: what two attempts write differs in name or is the same. Lines of `steps`:
 
-    {"table": 0, "schema": …, "name": …, "columns": […], "key": […]}        once a segment, before its first use
+    {"table": 0, "schema": …, "name": …, "columns": […], "key": […]}        once a segment, before its first use; `dependents` if known
     {"transaction": 0, "id": …, "start": …, "end": …, "time": …, …}         likewise
     {"at": position, "in": transaction, "of": table, "rows": [[before, after], …]}
     {"at": position, "in": transaction, "of": table, "carried": true, "rows": …}     where a foreign key took them along

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError, TargetError
-from dblog_tasks.event import Column, Table
+from dblog_tasks.event import Column, Dependent, Table
 from dblog_tasks.mysql import table_map as wire
 from dblog_tasks.mysql.charsets import BYTES_PER_CHARACTER
 from dblog_tasks.mysql.create_table import ForeignKey, Name, read_tables
@@ -89,7 +89,16 @@ class Catalog:
                 where="schema",
                 hint=f"GRANT SELECT ON {_quoted(schema)}.* TO the account, and name no other schema in the DSN",
             )
-        return found and replace(found, table=found.table._replace(schema=schema))
+        return found and replace(found, table=found.table._replace(schema=schema, dependents=self._dependents(schema, name)))
+
+    def _dependents(self, schema: str, name: str) -> tuple[Dependent, ...]:
+        """Return what foreign keys take along when a row of a table is deleted."""
+        return tuple(
+            Dependent(child[0] or schema, child[1], key.columns, key.parent_columns)
+            for child, known in self.tables.items()
+            for key in known.foreign_keys
+            if key.on_delete and key.parent in ((schema, name), ("", name))
+        )
 
 
 # ---- what the log says, and what a column looks like there: both in the same words

@@ -207,7 +207,8 @@ def _narrowed(table: Table, columns: Sequence[int]) -> Table:
         return table
     places = {at: place for place, at in enumerate(columns)}
     key = tuple(places[at] for at in table.key if at in places)
-    return Table(table.schema, table.name, tuple(table.columns[at] for at in columns), key if len(key) == len(table.key) else ())
+    kept = tuple(table.columns[at] for at in columns)
+    return table._replace(columns=kept, key=key if len(key) == len(table.key) else ())
 
 
 Join = Callable[[Row, bytes, int], tuple[Row, Row, int]]  # the image before, and where the one after begins: both, and where it ends

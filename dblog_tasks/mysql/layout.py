@@ -170,7 +170,7 @@ class Layout:
         table = known.table
         for ours, theirs in zip(self.map.columns, table.columns, strict=True):
             _agree(".".join(self.name), theirs, ours, where)
-        return Table(*self.name, table.columns, table.key)
+        return Table(*self.name, table.columns, table.key, table.dependents)
 
     def _storage(self, column: wire.WireColumn, known: Column, where: str) -> Storage:
         if column.code in _OLD_TEMPORALS:

@@ -77,6 +77,14 @@ def _listed(head: str, parts: Sequence[Part], separator: str, tail: str = "") ->
     return Lines([part._replace(before=text + part.before, null=text + part.null) for text, part in zip(before, parts, strict=True)], tail)
 
 
+def _joined(one: Lines, other: Lines) -> Lines:
+    if not other.parts:
+        return Lines(one.parts, one.tail + other.tail)
+    first, *rest = other.parts
+    first = first._replace(before=one.tail + first.before, null=one.tail + first.null)
+    return Lines([*one.parts, first, *rest], other.tail)
+
+
 def _written(lines: Lines, row: Row) -> str:
     parts = [null if (value := row[at]) is None else before + literal(value) for at, before, literal, null, _ in lines.parts]
     return "".join(parts) + lines.tail
@@ -140,6 +148,7 @@ class Statements:
         self._whole = self._guard(self._written)
         self._limit = "" if table.key else " LIMIT 1"
         deletes = _listed(f"DELETE FROM {self._name} WHERE ", self._whole, " AND ", f"{self._limit}{_ONE_ROW}")  # noqa: S608 - names are quoted
+        deletes = self._untied(deletes)
         values = _listed("(", [self._part(at, "", "NULL") for at in self._written], ", ", ")")
         self._deletes, self._values = deletes, values
         self._insert = f"INSERT INTO {self._name} ({', '.join(self._names[at] for at in self._written)}) VALUES "  # noqa: S608
@@ -252,6 +261,21 @@ class Statements:
         """Plain `=` for the index, and the bytes where a collation could take two values for one."""
         plain = self._exact[at]._replace(before=f"{self._names[at]} = ", literal=self._forms[at].write)
         return [plain] if plain == self._exact[at] else [plain, self._exact[at]]
+
+    def _untied(self, lines: Lines) -> Lines:
+        """Put before lines that delete a row what holds others not to refer to it: they would go with it, unseen."""
+        places = {column.name.lower(): at for at, column in enumerate(self._table.columns)}
+        for dependent in reversed(self._table.dependents):
+            parents = [places.get(name.lower(), -1) for name in dependent.parent_columns] or list(self._table.key)
+            if -1 in parents or len(parents) != len(dependent.columns):
+                continue  # the event has no such column
+            tied = [self._part(at, f"{identifier(name)} = ") for name, at in zip(dependent.columns, parents, strict=True)]
+            head = f"SELECT 1 FROM {identifier(dependent.schema)}.{identifier(dependent.name)} WHERE "  # noqa: S608 - names are quoted
+            itself = (dependent.schema, dependent.name) == (self._table.schema, self._table.name) and bool(self._key)
+            other = _listed(" AND NOT (", self._key, " AND ", ")") if itself else Lines((), "")
+            before, _, after = (_CHECK % f"NOT EXISTS({head}|)").partition("|")
+            lines = _joined(_joined(_listed(before, tied, " AND "), other), _joined(Lines((), after), lines))
+        return lines
 
     def _exists(self, where: Sequence[Part]) -> Lines:
         return _listed(f"EXISTS(SELECT 1 FROM {self._name} WHERE ", where, " AND ", ")")  # noqa: S608 - and values are literals

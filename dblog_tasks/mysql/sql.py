@@ -38,6 +38,8 @@ _HEAD = f"""\
 -- A row is changed only while it is as the log left it. Where one is not, the client ends with ERROR 1242 at the line after the
 -- statement and the server rolls that transaction back; transactions before it are committed. Tables of an engine without
 -- transactions (MyISAM, Aria, MEMORY) keep what was done.
+-- Rows that refer by now to one that is deleted here would go with it where a foreign key says so (ON DELETE CASCADE, SET NULL). The
+-- script stops there, with the same error, if the plan was made with --schema; it cannot know of them otherwise.
 SET NAMES utf8mb4;
 {STRICT}\
 SET SESSION time_zone = '+00:00', foreign_key_checks = 1, unique_checks = 1, autocommit = 1, sql_safe_updates = 0;

@@ -37,7 +37,8 @@ _HEAD = r"""-- The undo of one or more transactions, made by dblog. Run it with 
 -- line after the statement and the server rolls that transaction back; transactions before it are committed.
 -- Triggers fire, and may write again what the log shows them to have written. Foreign keys that are not deferrable refuse the rows of
 -- a cascade, which come back before what they refer to. With -v replica=1 neither is at work: that takes a superuser; look at the
--- foreign keys afterwards.
+-- foreign keys afterwards. Rows that refer by now to one that is deleted here go with it where a foreign key says so (ON DELETE CASCADE,
+-- SET NULL): `dblog replay` stops there, this script does not know of them.
 {comments}\set ON_ERROR_STOP on
 \set QUIET on
 \encoding UTF8

@@ -350,6 +350,24 @@ def test_every_type_goes_back(options: tuple[str, ...], start_mariadb: Callable[
             assert state.splitlines() == server.dump(database).splitlines(), (number, database)
 
 
+def test_an_insert_is_undone_only_while_nothing_would_go_with_it(mariadb: MariaDB, tmp_path: Path, script: Script) -> None:
+    """ON DELETE CASCADE deletes what others wrote since, and no log tells."""
+    child = "CREATE TABLE c (id int PRIMARY KEY, pid int, FOREIGN KEY (pid) REFERENCES p (id) ON DELETE CASCADE)"
+    shop = Shop(mariadb, tables=f"CREATE TABLE p (id int PRIMARY KEY); {child}; INSERT INTO p VALUES (1);")
+    before = shop.dump()
+    (tmp_path / "schema.sql").write_text(mariadb.schema_sql(shop.name))
+    shop.transaction("INSERT INTO p VALUES (5)", "INSERT INTO c VALUES (50, 5)")
+    undo = script(shop.plan(tmp_path / "plan", "--schema", str(tmp_path / "schema.sql")))
+    mariadb.sql("INSERT INTO c VALUES (51, 5)", shop.name)
+    damaged = shop.dump()
+
+    assert "ERROR 1242" in mariadb.sql(undo, check=False)
+    assert damaged == shop.dump()
+    mariadb.sql("DELETE FROM c WHERE id=51", shop.name)
+    assert "" == mariadb.sql(undo)
+    assert before == shop.dump()
+
+
 def test_rows_that_foreign_keys_took_along_come_back_by_a_log_that_has_them(
     mariadb: MariaDB, corpus: Path, tmp_path: Path, script: Script
 ) -> None:

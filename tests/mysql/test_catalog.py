@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks.errors import InvalidInput, SchemaMismatch, StorageError
+from dblog_tasks.event import Dependent, Table
 from dblog_tasks.mysql import binlog, catalog, table_map as wire
 from dblog_tasks.mysql.catalog import Catalog, SchemaTable, connect, live_catalog, read_schema
 from dblog_tasks.mysql.table_map import TableMap, read_table_map
@@ -22,6 +23,22 @@ def only(text: str) -> SchemaTable:
     """Return the one table of a schema file."""
     (table,) = read_schema(text).tables.values()
     return table
+
+
+def test_what_goes_with_a_deleted_row_is_known_of_its_table() -> None:
+    """Foreign keys that delete, or set to NULL; names of a file without schemas stand for every schema."""
+    keys = (
+        "CREATE TABLE p (id int PRIMARY KEY, v int UNIQUE); CREATE TABLE a (x int, FOREIGN KEY (x) REFERENCES {}p (id) ON DELETE CASCADE);"
+        "CREATE TABLE b (y int, FOREIGN KEY (y) REFERENCES {}p (v) ON DELETE SET NULL);"
+        "CREATE TABLE c (z int, FOREIGN KEY (z) REFERENCES {}p (id) ON UPDATE CASCADE ON DELETE RESTRICT);"
+    )
+    expected = (Dependent("s", "a", ("x",), ("id",)), Dependent("s", "b", ("y",), ("v",)))
+
+    for text in (keys.format("", "", ""), f"USE s; {keys.format('', 's.', '')}"):
+        found = read_schema(text).find("s", "p")
+        assert found is not None
+        assert expected == found.table.dependents
+        assert Table.from_json(found.table.to_json()) == found.table
 
 
 def test_file_without_schemas_stands_for_every_schema() -> None:

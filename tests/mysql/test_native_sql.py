@@ -14,7 +14,7 @@ import pytest
 
 from dblog_tasks import part as parts, plan as plans
 from dblog_tasks.errors import DblogError
-from dblog_tasks.event import Column, Position, Row, RowChanges, RowPair, Table, Transaction, Value, binary_columns
+from dblog_tasks.event import Column, Dependent, Position, Row, RowChanges, RowPair, Table, Transaction, Value, binary_columns
 from dblog_tasks.mysql import native_sql
 from dblog_tasks.mysql.literals import FORMS
 from dblog_tasks.mysql.row_sql import SHAPES_MAX, Statements
@@ -31,6 +31,7 @@ LOGS = sorted(path for path in CORPUS.rglob("*.0*") if path.is_file())
 SCENARIOS = [name for name in fixtures.scenarios() if name.startswith(("mysql97/", "mariadb1011/")) and not name.endswith("/corrupt")]
 ID = Column("id", "int")
 NUMBERS = count()
+DEPENDENTS = [(), (Dependent("s", "c", ("p",), ("id",)),), (Dependent("s", "t", ("c",), ("ID",)), Dependent("x", "c", ("p", "q")))]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -197,7 +198,7 @@ def tables(draw: st.DrawFn, columns: st.SearchStrategy[Column]) -> Table:
     chosen = draw(st.lists(columns, min_size=1, max_size=5))
     named = [Column(**{**plans_column(column), "name": f"c{at}`"}) for at, column in enumerate(chosen)]
     key = draw(st.sampled_from([(), (0,), (0, 1)]))
-    return Table("s", draw(st.sampled_from(["t", "u's"])), (ID, *named), key)
+    return Table("s", draw(st.sampled_from(["t", "u's"])), (ID, *named), key, draw(st.sampled_from(DEPENDENTS)))
 
 
 def plans_column(column: Column) -> dict[str, Any]:
