@@ -41,7 +41,7 @@ import orjson
 import zstandard
 
 from dblog_tasks import __version__, storage
-from dblog_tasks.errors import InvalidInput, MalformedPlan, OutputExists
+from dblog_tasks.errors import InvalidInput, MalformedPlan
 from dblog_tasks.event import Checkpoint, CommandChange, JsonObject, Position, Row, RowChanges, Source, Table, Transaction, binary_columns
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.part import BIGGEST, CONFLICTS, OMITTED, STEPS, LogPart, Pending, Segment, transaction_json
@@ -468,17 +468,6 @@ def write_manifest(url: str, manifest: JsonObject, storage_options: Mapping[str,
     if storage.write_exclusively(storage.join(url, MANIFEST), data, storage_options):
         return Plan(url, manifest, storage_options)
     return read_plan(url, storage_options)
-
-
-def refuse_existing(url: str, storage_options: Mapping[str, Any]) -> None:
-    """Raise OutputExists when something is where a plan should go."""
-    held = set(storage.list_folder(url, storage_options))
-    if MANIFEST in held:
-        raise OutputExists("a plan is here already", where=url, hint="give another --out, or remove it")
-    if held - {STEPS, OMITTED, CONFLICTS}:
-        raise OutputExists(f"the folder is not empty: {min(held)}", where=url, hint="give another --out")
-    if not held and storage.is_file(url, storage_options):
-        raise OutputExists("a file is here already", where=url, hint="a plan is a folder: give another --out")
 
 
 def check(plan: Plan) -> list[str]:

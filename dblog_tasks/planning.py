@@ -23,7 +23,7 @@ from dblog_tasks.event import Checkpoint, CommandChange, Event, Position, RowCha
 from dblog_tasks.filters import any_of, by_table
 from dblog_tasks.ledger import Ledger
 from dblog_tasks.missing import check_found, names_asked_for
-from dblog_tasks.part import COMMAND, CONFLICTS, STEPS, LogPart, PartWriter, SegmentWriter, dumped
+from dblog_tasks.part import COMMAND, CONFLICTS, OMITTED, STEPS, LogPart, PartWriter, SegmentWriter, dumped
 from dblog_tasks.plan import Conflicts, Plan, manifest_of
 from dblog_tasks.request import PlanRequest, parse_time, selection
 from dblog_tasks.storage import LogFile
@@ -288,7 +288,7 @@ def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None 
     """
     request = located(request)
     if not request.resume:
-        plans.refuse_existing(request.out, request.storage_options)
+        _refuse_existing(request.out, request.storage_options)
     existed = bool(storage.list_folder(request.out, request.storage_options))
     try:
         files = find_files(request)
@@ -305,6 +305,17 @@ def make_plan(request: PlanRequest, *, jobs: int = 1, progress: Progress | None 
         if not existed and not request.resume and not storage.exists(storage.join(request.out, plans.MANIFEST), request.storage_options):
             storage.remove_folder(request.out, request.storage_options)
         raise
+
+
+def _refuse_existing(url: str, storage_options: Mapping[str, Any]) -> None:
+    """Raise OutputExists when something is where a plan should go."""
+    held = set(storage.list_folder(url, storage_options))
+    if plans.MANIFEST in held:
+        raise OutputExists("a plan is here already", where=url, hint="give another --out, or remove it")
+    if held - {STEPS, OMITTED, CONFLICTS}:
+        raise OutputExists(f"the folder is not empty: {min(held)}", where=url, hint="give another --out")
+    if not held and storage.is_file(url, storage_options):
+        raise OutputExists("a file is here already", where=url, hint="a plan is a folder: give another --out")
 
 
 def ready_parts(parts: Sequence[LogPart], start: Checkpoint) -> list[LogPart]:

@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 import orjson
 import pytest
 
-from dblog_tasks import part as parts, plan as plans, storage
+from dblog_tasks import part as parts, plan as plans, planning, storage
 from dblog_tasks.errors import DblogError, InvalidInput, MalformedPlan, OutputExists
 from dblog_tasks.event import Checkpoint, Column, CommandChange, Omission, Position, RowChanges, Source, Table, Transaction
 from dblog_tasks.ledger import Ledger
@@ -388,7 +388,7 @@ def test_a_plan_of_another_filter_is_not_taken_for_ones_own(tmp_path: Path, monk
     """The plan that appears while another one is made stays, and the other one fails."""
     out = str(tmp_path / "plan")
     first = shop_plan(out)
-    monkeypatch.setattr(plans, "refuse_existing", lambda *_: None)
+    monkeypatch.setattr(planning, "_refuse_existing", lambda *_: None)
 
     with pytest.raises(OutputExists):
         shop_plan(out, selection=selection(kinds=["update"]))

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 import pytest
 
 from dblog_tasks.errors import MalformedPlan
-from dblog_tasks.event import Column, Dependent, Omission, Row, RowChanges, RowPair, Table, Value
+from dblog_tasks.event import Column, Omission, Row, RowChanges, RowPair, Table, Value
 from dblog_tasks.mysql.json_binary import json_expression
 from dblog_tasks.mysql.literals import FORMS, identifier, quote
 from dblog_tasks.mysql.row_sql import SHAPES_MAX, Lines, Part, Statements, _writer, _written, omission
@@ -158,22 +158,6 @@ def test_an_update_sets_and_guards_what_changed_alone() -> None:
     ] == body(table, ((1, 2, "x"), (1, None, "x")), ((1, 2, "a"), (2, 2, "b")))
 
 
-@pytest.mark.parametrize(
-    ("now", "then", "check"),
-    [
-        ((7, 5, 3), (7, 1, 3), CHECK.format("ROW_COUNT()=1 OR EXISTS(SELECT 1 FROM `s`.`c` WHERE `id` = 7 AND `p` = 1)")),
-        ((7, 5, 3), (8, 1, 3), CHECK.format("ROW_COUNT()=1 OR EXISTS(SELECT 1 FROM `s`.`c` WHERE `id` = 8 AND `p` = 1)")),
-        ((7, None, 3), (7, 1, 3), ONE),
-    ],
-)
-def test_a_row_that_a_foreign_key_took_along_may_be_as_wanted_already(now: Row, then: Row, check: str) -> None:
-    """Its parent's undo takes it along again; what was set to NULL nothing brings back but its own."""
-    table = Statements(Table("s", "c", (ID, Column("p", "int"), VALUE), (0,)))
-
-    assert f"{check}\n" == table.update(now, then, carried=True).partition("\n")[2]
-    assert f"{ONE}\n" == table.update(now, then).partition("\n")[2]
-
-
 def test_an_update_that_changes_nothing_is_a_comment() -> None:
     """There is nothing to restore, and a statement that changes no row would fail its check."""
     assert ["-- A row of `s`.`t` is the same before and after: nothing to write."] == body(keyed(VALUE), ((1, 2), (1, 2)))
@@ -216,31 +200,6 @@ def test_generated_and_self_updating_columns_are_no_guard_of_a_row() -> None:
     assert "DELETE FROM `s`.`t` WHERE `id` = 1 AND `v` = 5;" == body(table, (row, None))[0]
     assert f"INSERT INTO `s`.`t` (`id`, `at`, `v`) VALUES (1, '{AT}', 5);" == body(table, (None, row))[0]
     assert body(table, (row, (1, 10, AT, 5)))[0].startswith("-- A row")
-
-
-ORDERS = Dependent("s", "o", ("a", "B`"), ("V", "id"))
-NO_TIES = "SELECT IF(NOT EXISTS(SELECT 1 FROM {}), 1, (SELECT 1 UNION ALL SELECT 2)) INTO @dblog_ok;"
-
-
-@pytest.mark.parametrize(
-    ("dependents", "row", "checks"),
-    [
-        ([], (1, 2), []),
-        ([Dependent("x", "c", ("p",))], (1, 2), ["`x`.`c` WHERE `p` = 1"]),
-        ([ORDERS, Dependent("s", "c", ("p",), ("id",))], (1, 2), ["`s`.`o` WHERE `a` = 2 AND `B``` = 1", "`s`.`c` WHERE `p` = 1"]),
-        ([ORDERS], (1, None), ["`s`.`o` WHERE `a` = NULL AND `B``` = 1"]),
-        ([Dependent("s", "t", ("v",))], (1, 2), ["`s`.`t` WHERE `v` = 1 AND NOT (`id` = 1)"]),
-        ([Dependent("s", "c", ("p",), ("not in the event",)), Dependent("s", "c", ("p", "q"))], (1, 2), []),
-    ],
-)
-def test_a_row_is_deleted_only_while_nothing_would_go_with_it(dependents: list[Dependent], row: Row, checks: list[str]) -> None:
-    """What a foreign key takes along no log of most servers would have."""
-    table = keyed(VALUE)._replace(dependents=tuple(dependents))
-    found = body(table, (row, None), ((1, 1), (1, 2)))
-
-    assert [NO_TIES.format(check) for check in checks] == found[: len(checks)]
-    assert found[len(checks)].startswith("DELETE FROM `s`.`t` WHERE `id` = 1 AND ")
-    assert [ONE, "UPDATE `s`.`t` SET `v` = 2 WHERE `id` = 1 AND `v` = 1;", ONE] == found[len(checks) + 1 :]
 
 
 def test_without_a_key_the_whole_row_is_the_guard_of_one_row() -> None:
